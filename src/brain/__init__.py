@@ -1,0 +1,1 @@
+"""Everything one Engine is: one user, one process, one brain file."""

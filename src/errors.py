@@ -1,0 +1,73 @@
+"""Errors that reach a caller: one code, one status, one place.
+
+SeptemberError                 anything with a documented code
+└ ConfigError                  a setting is missing or wrong; the boot stops
+
+The Engine's envelope is flat: `{"error": code, "message": text, "details": {...}}`.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+STATUS: Final[Mapping[str, int]] = {
+    "INVALID_REQUEST": 400,
+    "INVALID_KEY": 401,
+    "KEY_ROTATION_PENDING": 401,
+    "MCP_TOKEN_EXPIRED": 401,
+    "PERMISSION_DENIED": 403,
+    "TASK_NOT_FOUND": 404,
+    "AGENT_NOT_FOUND": 404,
+    "NOT_FOUND": 404,
+    "METHOD_NOT_ALLOWED": 405,
+    "HITL_REQUIRED": 409,
+    "HITL_MISMATCH": 409,
+    "TASK_BUSY": 409,
+    "PAYLOAD_TOO_LARGE": 413,
+    "CONTEXT_OVERFLOW": 422,
+    "INVALID_SCHEMA": 422,
+    "LLM_RATE_LIMITED": 429,
+    "SLOTS_EXHAUSTED": 429,
+    "INTERNAL": 500,
+    "ITERATION_LIMIT": 500,
+    "INTERRUPTED": 500,
+    "LLM_PROVIDER_ERROR": 502,
+    "MCP_CONNECTION_FAILED": 502,
+    "MIGRATION_REQUIRED": 503,
+    "DRAINING": 503,
+    "LLM_TIMEOUT": 504,
+}
+"""Error code to HTTP status (contract, sections 2.1 and 19.10)."""
+
+
+class SeptemberError(Exception):
+    """A refusal or failure with a documented code.
+
+    `message` says what is wrong and what to do; `details` names fields and figures.
+    `retry_after` is in seconds and becomes the Retry-After header.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        details: Mapping[str, object] | None = None,
+        *,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.details = dict(details or {})
+        self.retry_after = retry_after
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of this code; 500 for a code outside the table."""
+        return STATUS.get(self.code, 500)
+
+
+class ConfigError(SeptemberError):
+    """A setting is missing or wrong. The message names the variable and the remedy."""
+
+    def __init__(self, variable: str, message: str) -> None:
+        super().__init__("INVALID_CONFIG", f"{variable}: {message}", {"variable": variable})

@@ -1,0 +1,1 @@
+"""The facade: actor refs in, Quart-Trio apps out."""
