@@ -1,0 +1,57 @@
+"""The contract of a tool: a definition the model sees and a function that runs."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ...actors import ActorRef
+from ..channels.events import Event, JsonObject
+from ..herald.conversation import ToolDef
+from ..sandbox.sandbox import SandboxMessage
+from ..store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """What a tool answers the model. `error` is a short reason when it failed."""
+
+    text: str
+    error: str | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What a tool may use: its place, its stores, and the turn's event stream.
+
+    `workspace` is the task's folder, `roots` the folders file tools may touch (workspace included).
+    """
+
+    task_id: str
+    turn_id: str
+    tool_call_id: str
+    workspace: Path
+    roots: tuple[Path, ...]
+    database: Database
+    sandbox: ActorRef[SandboxMessage]
+    emit: Callable[[Event], Awaitable[None]]
+
+
+class ToolFunction(Protocol):
+    """Runs one call. Input is valid against the schema. A refusal is a ToolOutput with `error`."""
+
+    async def __call__(self, arguments: JsonObject, context: ToolContext) -> ToolOutput: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool of the Engine: `definition` for the model, `run` for the loop."""
+
+    definition: ToolDef
+    run: ToolFunction
+    requires_permission: bool = False
+
+
+Toolbox = Mapping[str, Tool]
+"""Tools by name."""

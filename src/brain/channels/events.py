@@ -1,0 +1,243 @@
+"""The event vocabulary: everything a turn can put on the wire, and nothing else.
+
+Each class is one SSE event; its `tag` is the event's name and its fields are the JSON data
+(contract, sections 5 and 19.11). Adding an event means adding a class here and to `Event`.
+"""
+
+from datetime import UTC, datetime
+from typing import ClassVar, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+JsonObject: TypeAlias = dict[str, object]
+"""A JSON object as decoded; whoever reads a value narrows it first."""
+
+
+class EventBase(Struct, frozen=True, kw_only=True):
+    """What all events share: a name on the wire."""
+
+    type: ClassVar[str]
+
+
+class ThreadLifecycle(EventBase, frozen=True, kw_only=True):
+    """A turn opened or closed. The first and the last event of every turn."""
+
+    type: ClassVar[str] = "thread_lifecycle"
+    phase: Literal["started", "completed", "errored", "cancelled"]
+    task_id: str
+    turn_id: str
+    timestamp: str
+    message_id: str | UnsetType = UNSET
+    """On `started`: the user message, as edit_message_id and retry_message_id take it."""
+
+
+class TaskLifecycle(EventBase, frozen=True, kw_only=True):
+    """A task (thread) came into being or changed its standing."""
+
+    type: ClassVar[str] = "task_lifecycle"
+    task_id: str
+    phase: Literal["created", "queued", "running", "waiting", "idle"]
+    timestamp: str
+
+
+class TextDelta(EventBase, frozen=True, kw_only=True):
+    """A piece of the answer."""
+
+    type: ClassVar[str] = "text_delta"
+    text: str
+
+
+class ThinkingDelta(EventBase, frozen=True, kw_only=True):
+    """A piece of extended thinking."""
+
+    type: ClassVar[str] = "thinking_delta"
+    text: str
+
+
+class ContentBlockStart(EventBase, frozen=True, kw_only=True):
+    """A content block of the model's message begins."""
+
+    type: ClassVar[str] = "content_block_start"
+    block_index: int
+    block_type: Literal["text", "thinking", "tool_use"]
+
+
+class ContentBlockStop(EventBase, frozen=True, kw_only=True):
+    """A content block of the model's message is whole."""
+
+    type: ClassVar[str] = "content_block_stop"
+    block_index: int
+    block_type: Literal["text", "thinking", "tool_use"]
+
+
+class ToolCall(EventBase, frozen=True, kw_only=True):
+    """The model asks for a tool; sent before the tool runs."""
+
+    type: ClassVar[str] = "tool_call"
+    tool: str
+    tool_call_id: str
+    input: JsonObject
+
+
+class ToolResult(EventBase, frozen=True, kw_only=True):
+    """What a tool answered; `error` is set when it failed."""
+
+    type: ClassVar[str] = "tool_result"
+    tool_call_id: str
+    tool: str
+    output: str
+    error: str | None
+    duration_ms: int
+    truncated: bool
+
+
+class ToolError(EventBase, frozen=True, kw_only=True):
+    """A tool failed in a way worth telling apart from its answer."""
+
+    type: ClassVar[str] = "tool_error"
+    tool_call_id: str
+    tool: str
+    error: str
+    message: str
+
+
+class HitlRequest(EventBase, frozen=True, kw_only=True):
+    """The turn waits for a person."""
+
+    type: ClassVar[str] = "hitl_request"
+    request_id: str
+    task_id: str
+    kind: Literal["permission", "question", "plan"]
+    question: str
+    created_at: str
+    expires_at: str
+    tool: str | UnsetType = UNSET
+    input: JsonObject | UnsetType = UNSET
+    options: list[str] | UnsetType = UNSET
+
+
+class HitlResolved(EventBase, frozen=True, kw_only=True):
+    """The wait is over: a person answered, it expired, or the turn was cancelled."""
+
+    type: ClassVar[str] = "hitl_resolved"
+    request_id: str
+    task_id: str
+    answer: str | None
+    by: Literal["user", "expiry", "cancel"]
+
+
+class PermissionPrompt(EventBase, frozen=True, kw_only=True):
+    """Why a tool call needs a person's permission; precedes its hitl_request."""
+
+    type: ClassVar[str] = "permission_prompt"
+    tool_call_id: str
+    tool: str
+    reason: str
+
+
+class WorkingMemoryUpdate(EventBase, frozen=True, kw_only=True):
+    """The agent wrote to (or, with a null value, erased from) working memory."""
+
+    type: ClassVar[str] = "working_memory_update"
+    key: str
+    value: str | None
+    expires_at: str
+
+
+class RetrievedItem(Struct, frozen=True):
+    """One memory shown to the model."""
+
+    store: str
+    id: str
+    score: float
+
+
+class MemoryRetrieval(EventBase, frozen=True, kw_only=True):
+    """Which memories were brought back for this turn."""
+
+    type: ClassVar[str] = "memory_retrieval"
+    items: list[RetrievedItem]
+
+
+class CompactionEvent(EventBase, frozen=True, kw_only=True):
+    """The transcript was condensed; token counts are of the whole context."""
+
+    type: ClassVar[str] = "compaction_event"
+    before_tokens: int
+    after_tokens: int
+    strategy: Literal["summary"] = "summary"
+
+
+class Heartbeat(EventBase, frozen=True, kw_only=True):
+    """A sign of life after 15 s of silence; `queued` is the place in line (1 = next)."""
+
+    type: ClassVar[str] = "heartbeat"
+    timestamp: str
+    queued: int | UnsetType = UNSET
+
+
+class Usage(EventBase, frozen=True, kw_only=True):
+    """Tokens of one model call. `cache_hit_tokens` is part of `input_tokens`."""
+
+    type: ClassVar[str] = "usage"
+    input_tokens: int
+    output_tokens: int
+    cache_hit_tokens: int
+    cache_write_tokens: int
+    provider: str
+    model: str
+    cost_usd: float | None
+
+
+class CacheHitRatioAlert(EventBase, frozen=True, kw_only=True):
+    """The prompt cache hits less often than the threshold (both 0..1)."""
+
+    type: ClassVar[str] = "cache_hit_ratio_alert"
+    ratio: float
+    threshold: float
+
+
+class Error(EventBase, frozen=True, kw_only=True):
+    """The turn failed; only the closing thread_lifecycle follows."""
+
+    type: ClassVar[str] = "error"
+    error: str
+    message: str
+    details: JsonObject | UnsetType = UNSET
+
+
+Event: TypeAlias = (
+    ThreadLifecycle
+    | TaskLifecycle
+    | TextDelta
+    | ThinkingDelta
+    | ContentBlockStart
+    | ContentBlockStop
+    | ToolCall
+    | ToolResult
+    | ToolError
+    | HitlRequest
+    | HitlResolved
+    | PermissionPrompt
+    | WorkingMemoryUpdate
+    | MemoryRetrieval
+    | CompactionEvent
+    | Heartbeat
+    | Usage
+    | CacheHitRatioAlert
+    | Error
+)
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(event: Event) -> bytes:
+    """The JSON data of an event, as stored in the event log and sent on the wire."""
+    return _encoder.encode(event)
+
+
+def timestamp(at: datetime | None = None) -> str:
+    """ISO-8601 with milliseconds and Z; `at` defaults to now."""
+    moment = at or datetime.now(UTC)
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
