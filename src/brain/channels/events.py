@@ -4,7 +4,6 @@ Each class is one SSE event; its `tag` is the event's name and its fields are th
 (contract, sections 5 and 19.11). Adding an event means adding a class here and to `Event`.
 """
 
-from datetime import UTC, datetime
 from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
@@ -21,7 +20,7 @@ class EventBase(Struct, frozen=True, kw_only=True):
 
 
 class ThreadLifecycle(EventBase, frozen=True, kw_only=True):
-    """A turn opened or closed. The first and the last event of every turn."""
+    """A turn opened or closed: the first event, and the last (only `error` may follow it)."""
 
     type: ClassVar[str] = "thread_lifecycle"
     phase: Literal["started", "completed", "errored", "cancelled"]
@@ -199,13 +198,16 @@ class CacheHitRatioAlert(EventBase, frozen=True, kw_only=True):
 
 
 class Error(EventBase, frozen=True, kw_only=True):
-    """The turn failed; only the closing thread_lifecycle follows."""
+    """Why the turn errored. Nothing follows it on that call."""
 
     type: ClassVar[str] = "error"
     error: str
     message: str
     details: JsonObject | UnsetType = UNSET
 
+
+CLOSING_PHASES = frozenset({"completed", "cancelled"})
+"""Phases after which nothing follows; `errored` is followed by the `error` that says why."""
 
 Event: TypeAlias = (
     ThreadLifecycle
@@ -237,7 +239,12 @@ def encode(event: Event) -> bytes:
     return _encoder.encode(event)
 
 
-def timestamp(at: datetime | None = None) -> str:
-    """ISO-8601 with milliseconds and Z; `at` defaults to now."""
-    moment = at or datetime.now(UTC)
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def closes(event: Event) -> bool:
+    """Whether this is the last event of its turn."""
+    match event:
+        case Error():
+            return True
+        case ThreadLifecycle(phase=phase):
+            return phase in CLOSING_PHASES
+        case _:
+            return False

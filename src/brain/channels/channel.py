@@ -1,0 +1,56 @@
+"""A turn's own channel: what it says goes through here, in order, into the event log."""
+
+import trio
+
+from ...actors import ActorRef
+from .events import Event
+from .log import Append, LogMessage, Work
+
+HIGH_WATER = 1024
+"""Events that may wait for the log before `emit` makes the turn wait too."""
+
+
+class Channel:
+    """Gathers a turn's events and appends them while the turn goes on.
+
+    `emit` returns at once (deltas must not wait for a commit); `commit` returns when everything
+    emitted so far, and `also` with it, is durable. `run` must run beside the turn. A failure of
+    the log is raised from `run`, so it ends the turn that could no longer be recorded.
+    """
+
+    def __init__(self, log: ActorRef[LogMessage], task_id: str, turn_id: str) -> None:
+        self.task_id = task_id
+        self.turn_id = turn_id
+        self._log = log
+        self._gathered: list[Event] = []
+        self._lock = trio.Lock()
+        self._work = trio.Event()
+        self._drained = trio.Event()
+
+    async def emit(self, event: Event) -> None:
+        """Say something. Waits only when the log is far behind."""
+        self._gathered.append(event)
+        self._work.set()
+        if len(self._gathered) > HIGH_WATER:
+            await self._drained.wait()
+
+    async def commit(self, *events: Event, also: Work | None = None) -> None:
+        """Say `events`, and wait until they and all before are durable, with `also`."""
+        self._gathered.extend(events)
+        async with self._lock:
+            await self._send(also)
+
+    async def run(self) -> None:
+        """Append what gathers, batch by batch, until cancelled."""
+        while True:
+            await self._work.wait()
+            async with self._lock:
+                await self._send(None)
+
+    async def _send(self, also: Work | None) -> None:
+        self._work = trio.Event()
+        batch, self._gathered = self._gathered, []
+        if batch or also is not None:
+            await self._log.call(Append(self.task_id, self.turn_id, tuple(batch), also))
+        self._drained.set()
+        self._drained = trio.Event()

@@ -1,0 +1,338 @@
+"""Human in the loop: questions that a turn waits on, durable, expiring, answered once.
+
+A request belongs to a tool call, so a turn that is taken up again after a restart asks with the
+same words and finds its old request (contract, sections 8 and 19.1).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, TypeAlias, assert_never
+
+import apsw
+import msgspec
+import trio
+
+from ..actors import Actor, ActorRef, Later, Message, Reply
+from ..errors import SeptemberError
+from .channels.events import Event, HitlRequest, HitlResolved, JsonObject
+from .channels.log import Append, LogMessage
+from .clock import iso, new_id, now_ms
+from .store.database import Database
+
+Kind: TypeAlias = Literal["permission", "question", "plan"]
+By: TypeAlias = Literal["user", "expiry", "cancel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a request ended. `text` is None when nobody answered."""
+
+    by: By
+    text: str | None = None
+    feedback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A request that waits, as GET /hitl/pending shows it. Times are milliseconds."""
+
+    request_id: str
+    task_id: str
+    turn_id: str
+    kind: Kind
+    question: str
+    tool: str | None
+    input: JsonObject | None
+    options: tuple[str, ...]
+    created_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Message[Answer]):
+    """Put a question to the person and wait for the answer, however long it takes.
+
+    `announce` events precede the hitl_request on the wire.
+    """
+
+    task_id: str
+    turn_id: str
+    tool_call_id: str
+    kind: Kind
+    question: str
+    tool: str | None = None
+    input: JsonObject | None = None
+    options: tuple[str, ...] = ()
+    announce: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The request that an answer went to."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Respond(Message["Resolved | SeptemberError"]):
+    """A person's answer to the task's oldest pending request, or to `request_id`."""
+
+    task_id: str
+    answer: str = field(repr=False)
+    request_id: str | None = None
+    feedback: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw(Message[None]):
+    """Resolve what a turn still waits on: the turn was cancelled."""
+
+    task_id: str
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListPending(Message[tuple[Pending, ...]]):
+    """All requests that wait, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expire(Message[None]):
+    """The time of a request is over."""
+
+    request_id: str
+
+
+ApprovalMessage: TypeAlias = Ask | Respond | Withdraw | ListPending | Expire
+
+
+class Approvals(Actor[ApprovalMessage]):
+    """Keeps the open questions, wakes the turn whose question is answered."""
+
+    def __init__(self, database: Database, log: ActorRef[LogMessage], lifetime_s: float) -> None:
+        self._database = database
+        self._log = log
+        self._lifetime_ms = int(lifetime_s * 1000)
+        self._waiting: dict[str, _Wait] = {}
+
+    async def handle(self, msg: ApprovalMessage) -> Reply | Later:
+        match msg:
+            case Ask():
+                return await self._ask(msg)
+            case Respond():
+                return msg.reply(await self._respond(msg))
+            case Withdraw(task_id, turn_id):
+                await self._withdraw(task_id, turn_id)
+                return msg.done()
+            case ListPending():
+                return msg.reply(await self._database.read(pending))
+            case Expire(request_id):
+                await self._expire(request_id)
+                return msg.done()
+            case _:
+                assert_never(msg)
+
+    async def _ask(self, ask: Ask) -> Reply | Later:
+        known = await self._database.read(partial(_of_call, ask=ask))
+        if known is not None and known.status != "pending":
+            return ask.reply(_answer_of(known))
+        request = known.request if known is not None else await self._open(ask)
+        wait = self._waiting.setdefault(request.request_id, _Wait(request.expires_at))
+        return ask.reply_after(partial(wait.answered, partial(self._time_is_up, request)))
+
+    def _time_is_up(self, request: Pending) -> None:
+        self.ref.cast(Expire(request.request_id))
+
+    async def _open(self, ask: Ask) -> Pending:
+        now = now_ms()
+        request = Pending(
+            new_id("hitl"), ask.task_id, ask.turn_id, ask.kind, ask.question,
+            ask.tool, ask.input, ask.options, now, now + self._lifetime_ms,
+        )  # fmt: skip
+        events = (*ask.announce, _announcement(request))
+        await self._log.call(
+            Append(ask.task_id, ask.turn_id, events, partial(_insert, ask=ask, request=request))
+        )
+        return request
+
+    async def _respond(self, msg: Respond) -> "Resolved | SeptemberError":
+        found = await self._database.read(partial(_candidates, task_id=msg.task_id))
+        chosen = _choose(found, msg)
+        if isinstance(chosen, SeptemberError):
+            return chosen
+        if chosen.status == "pending":
+            await self._resolve(chosen.request, Answer("user", msg.answer, msg.feedback))
+        return Resolved(chosen.request.request_id)
+
+    async def _withdraw(self, task_id: str, turn_id: str) -> None:
+        for request in await self._database.read(pending):
+            if (request.task_id, request.turn_id) == (task_id, turn_id):
+                await self._resolve(request, Answer("cancel"))
+
+    async def _expire(self, request_id: str) -> None:
+        for request in await self._database.read(pending):
+            if request.request_id == request_id:
+                await self._resolve(request, Answer("expiry"))
+
+    async def _resolve(self, request: Pending, answer: Answer) -> None:
+        event = HitlResolved(
+            request_id=request.request_id,
+            task_id=request.task_id,
+            answer=answer.text,
+            by=answer.by,
+        )
+        settle = partial(_settle, request_id=request.request_id, answer=answer)
+        await self._log.call(Append(request.task_id, request.turn_id, (event,), settle))
+        wait = self._waiting.pop(request.request_id, None)
+        if wait is not None:
+            wait.wake(answer)
+
+
+class _Wait:
+    """A turn waiting for one answer."""
+
+    def __init__(self, expires_at: int) -> None:
+        self._expires_at = expires_at
+        self._event = trio.Event()
+        self._answer = Answer("cancel")
+
+    def wake(self, answer: Answer) -> None:
+        self._answer = answer
+        self._event.set()
+
+    async def answered(self, time_is_up: Callable[[], None]) -> Answer:
+        with trio.move_on_after(max(0.0, (self._expires_at - now_ms()) / 1000)) as limit:
+            await self._event.wait()
+        if limit.cancelled_caught:
+            time_is_up()
+            await self._event.wait()
+        return self._answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A stored request with its outcome."""
+
+    request: Pending
+    status: str
+    answer: str | None
+    feedback: str | None
+
+
+_STATUS: dict[By, str] = {"user": "answered", "expiry": "expired", "cancel": "cancelled"}
+_ENDED_BY: dict[str, By] = {status: by for by, status in _STATUS.items()}
+_COLUMNS = (
+    "request_id, task_id, turn_id, kind, question, tool, input, options, created_at,"
+    " expires_at, status, answer, feedback"
+)
+
+
+def _answer_of(row: _Row) -> Answer:
+    return Answer(_ENDED_BY[row.status], row.answer, row.feedback)
+
+
+def _announcement(request: Pending) -> HitlRequest:
+    return HitlRequest(
+        request_id=request.request_id,
+        task_id=request.task_id,
+        kind=request.kind,
+        question=request.question,
+        created_at=iso(request.created_at),
+        expires_at=iso(request.expires_at),
+        tool=request.tool if request.tool is not None else msgspec.UNSET,
+        input=request.input if request.input is not None else msgspec.UNSET,
+        options=list(request.options) if request.options else msgspec.UNSET,
+    )
+
+
+def _choose(found: tuple[_Row, ...], msg: Respond) -> "_Row | SeptemberError":
+    """The request that an answer is for: rules of contract 19.1."""
+    waiting = [row for row in found if row.status == "pending"]
+    if msg.request_id is not None:
+        named = [row for row in found if row.request.request_id == msg.request_id]
+        if named and (named[0].status == "pending" or named[0].answer == msg.answer):
+            return named[0]
+        return _mismatch(msg, waiting) if found else _nothing(msg.task_id)
+    if waiting:
+        return waiting[0]
+    answered = [row for row in found if row.status == "answered"]
+    if not answered:
+        return _nothing(msg.task_id)
+    return answered[-1] if answered[-1].answer == msg.answer else _mismatch(msg, waiting)
+
+
+def _nothing(task_id: str) -> SeptemberError:
+    return SeptemberError(
+        "TASK_NOT_FOUND",
+        f"task {task_id!r} waits for no answer; GET /hitl/pending lists the tasks that do",
+        {"task_id": task_id},
+    )
+
+
+def _mismatch(msg: Respond, waiting: list[_Row]) -> SeptemberError:
+    expected = [row.request.request_id for row in waiting]
+    return SeptemberError(
+        "HITL_MISMATCH",
+        "the request was answered otherwise or is not the one that waits;"
+        " GET /hitl/pending shows what waits now",
+        {"task_id": msg.task_id, "request_id": msg.request_id, "pending": expected},
+    )
+
+
+def _row(columns: tuple[object, ...]) -> _Row:
+    *request, status, answer, feedback = columns
+    plain = dict(zip(_COLUMNS.split(", "), request, strict=False))
+    plain["input"] = msgspec.json.decode(str(plain["input"])) if plain["input"] else None
+    plain["options"] = msgspec.json.decode(str(plain["options"] or "[]"))
+    return msgspec.convert(
+        {"request": plain, "status": status, "answer": answer, "feedback": feedback}, _Row
+    )
+
+
+def pending(connection: apsw.Connection) -> tuple[Pending, ...]:
+    """All pending requests, oldest first."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM hitl_requests WHERE status = 'pending'"
+        " ORDER BY created_at, request_id"
+    )
+    return tuple(_row(row).request for row in rows)
+
+
+def _candidates(connection: apsw.Connection, task_id: str) -> tuple[_Row, ...]:
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM hitl_requests WHERE task_id = ? ORDER BY created_at, request_id",
+        (task_id,),
+    )
+    return tuple(_row(row) for row in rows)
+
+
+def _of_call(connection: apsw.Connection, ask: Ask) -> _Row | None:
+    found = connection.execute(
+        f"SELECT {_COLUMNS} FROM hitl_requests WHERE turn_id = ? AND tool_call_id = ?",
+        (ask.turn_id, ask.tool_call_id),
+    ).fetchone()
+    return _row(found) if found else None
+
+
+def _insert(connection: apsw.Connection, ask: Ask, request: Pending) -> None:
+    connection.execute(
+        "INSERT INTO hitl_requests (request_id, task_id, turn_id, tool_call_id, kind, question,"
+        " tool, input, options, status, created_at, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)",
+        (
+            request.request_id, request.task_id, request.turn_id, ask.tool_call_id, request.kind,
+            request.question, request.tool,
+            msgspec.json.encode(request.input).decode() if request.input is not None else None,
+            msgspec.json.encode(request.options).decode(),
+            request.created_at, request.expires_at,
+        ),
+    )  # fmt: skip
+
+
+def _settle(connection: apsw.Connection, request_id: str, answer: Answer) -> None:
+    connection.execute(
+        "UPDATE hitl_requests SET status = ?, answer = ?, feedback = ?, resolved_at = ?"
+        " WHERE request_id = ? AND status = 'pending'",
+        (_STATUS[answer.by], answer.text, answer.feedback, now_ms(), request_id),
+    )
