@@ -1,0 +1,173 @@
+"""The one place where everything that happens between actors is observed.
+
+Hot paths hand over the object they already have; a `Record` is made only when somebody reads.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from time import perf_counter
+from typing import Protocol, TypeAlias, final
+
+from .span import Scope, new_span_id
+
+
+class Kind(Enum):
+    """What was observed."""
+
+    SPAWN = "spawn"
+    MESSAGE = "message"
+    CRASH = "crash"
+    RESTART = "restart"
+    GAVE_UP = "gave_up"
+    STOP = "stop"
+    DEAD_LETTER = "dead_letter"
+    DEADLINE = "deadline"
+    DEADLOCK = "deadlock"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One observation. Ids are lower-case hex; `parent_id` is empty at the root of a trace.
+
+    For a supervision event the parent is its cause: message -> crash -> restart -> spawn.
+    `at` is in seconds on the trace's clock; `message` is the message itself, to be rendered
+    (and redacted) by whoever shows it.
+    """
+
+    kind: Kind
+    at: float
+    trace_id: str
+    span_id: str
+    parent_id: str
+    path: str
+    incarnation: int
+    message_type: str
+    message: object
+    wait_us: float
+    handling_us: float
+    outcome: str
+    detail: str
+
+
+class Traced(Protocol):
+    """Something observed, from which a `Record` can be made later."""
+
+    def record(self) -> Record: ...
+
+
+Sink: TypeAlias = Callable[[Traced], None]
+"""Told of each observation as it happens; must be quick, must not raise."""
+
+
+def span_hex(span_id: int) -> str:
+    """Write a span id the way W3C does; no span is the empty string."""
+    return f"{span_id:016x}" if span_id else ""
+
+
+@final
+class Event:
+    """An observation that is not a message: a decision of a supervisor, a loss, a refusal."""
+
+    __slots__ = ("at", "detail", "incarnation", "kind", "message", "parent_id", "path", "span_id")
+    __slots__ += ("trace_id",)
+
+    def __init__(
+        self, kind: Kind, path: str, incarnation: int, cause: "Scope | Event | None", at: float
+    ) -> None:
+        self.kind = kind
+        self.path = path
+        self.incarnation = incarnation
+        self.at = at
+        self.span_id = new_span_id()
+        self.parent_id = cause.span_id if cause else 0
+        self.trace_id = cause.trace_id if cause else Scope(None, 0).trace_id
+        self.message: object = None
+        self.detail = ""
+
+    def record(self) -> Record:
+        """Make the readable form."""
+        message_type = "" if self.message is None else type(self.message).__name__
+        return Record(
+            self.kind,
+            self.at,
+            f"{self.trace_id:032x}",
+            span_hex(self.span_id),
+            span_hex(self.parent_id),
+            self.path,
+            self.incarnation,
+            message_type,
+            self.message,
+            0.0,
+            0.0,
+            self.kind.value,
+            self.detail,
+        )
+
+
+class Trace:
+    """Keeps the last `keep` observations in memory, counts all, and tells the sinks.
+
+    `clock` is in seconds; simulations pass `trio.current_time`.
+    """
+
+    def __init__(
+        self,
+        keep: int = 4096,
+        *,
+        sinks: tuple[Sink, ...] = (),
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        self.clock = clock
+        self._ring: deque[Traced] = deque(maxlen=keep)
+        self._sinks = list(sinks)
+        self._counts: Counter[Kind] = Counter()
+        self._messages = 0
+
+    def handled(self, message: Traced) -> None:
+        """Observe a message whose handling has ended."""
+        self._messages += 1
+        self._ring.append(message)
+        if self._sinks:
+            self._tell(message)
+
+    def event(
+        self,
+        kind: Kind,
+        path: str,
+        incarnation: int = 0,
+        *,
+        cause: "Scope | Event | None" = None,
+        message: object = None,
+        detail: str = "",
+    ) -> Event:
+        """Observe anything else; returns the event so that its consequences can name it."""
+        event = Event(kind, path, incarnation, cause, self.clock())
+        event.message = message
+        event.detail = detail
+        self._counts[kind] += 1
+        self._ring.append(event)
+        self._tell(event)
+        return event
+
+    def attach(self, sink: Sink) -> None:
+        """Tell `sink` of every observation from now on."""
+        self._sinks.append(sink)
+
+    def detach(self, sink: Sink) -> None:
+        """Stop telling `sink`."""
+        self._sinks.remove(sink)
+
+    def recent(self) -> list[Record]:
+        """Return what the ring still holds, oldest first."""
+        return [traced.record() for traced in self._ring]
+
+    @property
+    def counts(self) -> Mapping[Kind, int]:
+        """How many of each kind were observed since the start."""
+        return {**{kind: self._counts[kind] for kind in Kind}, Kind.MESSAGE: self._messages}
+
+    def _tell(self, traced: Traced) -> None:
+        for sink in self._sinks:
+            sink(traced)
