@@ -1,0 +1,153 @@
+"""Closing a turn that did not complete: cancelled, failed, crashed, or found open at boot.
+
+All of them end the same way, from what is in the brain alone: the text that the client saw
+becomes part of the transcript, every unanswered tool call gets a result, and the last events say
+why. So a turn can be closed by itself, by the coordinator, or by the next process.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeAlias
+
+import apsw
+import msgspec
+
+from ...actors import ActorRef
+from ...errors import SeptemberError
+from ..channels.events import Error, Event, ThreadLifecycle, ToolResult
+from ..channels.log import Append, LogMessage
+from ..clock import new_id, now_ms, timestamp
+from ..herald.conversation import ChatMessage, TextBlock
+from ..store.database import Database
+from . import transcript
+from .transcript import StoredCall
+
+Phase: TypeAlias = Literal["cancelled", "errored"]
+
+INTERRUPTED = SeptemberError(
+    "INTERRUPTED",
+    "the Engine stopped while this turn ran; what you saw is kept: send the message again",
+)
+"""The error of a turn whose process ended before it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a turn ends. `error` is set for `errored`; `reason` is what open tools are told."""
+
+    phase: Phase
+    reason: str
+    error: SeptemberError | None = None
+
+
+CANCELLED = Ending("cancelled", "cancelled")
+ABANDONED = Ending("errored", "interrupted", INTERRUPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Remains:
+    """What an unfinished turn left: text that was seen but not stored, and open tool calls."""
+
+    text: str
+    calls: tuple[StoredCall, ...]
+
+
+async def close(
+    database: Database, log: ActorRef[LogMessage], task_id: str, turn_id: str, ending: Ending
+) -> None:
+    """Close the turn if it is still open; doing it twice is the same as doing it once."""
+    remains = await database.read(partial(_remains, turn_id=turn_id))
+    if remains is None:
+        return
+    calls = tuple(_ended(call, ending.reason) for call in remains.calls)
+    told = [_told(call) for call, was in zip(calls, remains.calls, strict=True) if call is not was]
+    events = (*told, *_last_words(task_id, turn_id, ending))
+    text = remains.text
+    work = partial(_store, task_id=task_id, turn_id=turn_id, text=text, calls=calls, ending=ending)
+    await log.call(Append(task_id, turn_id, events, work))
+
+
+def _last_words(task_id: str, turn_id: str, ending: Ending) -> tuple[Event, ...]:
+    closed = ThreadLifecycle(
+        phase=ending.phase, task_id=task_id, turn_id=turn_id, timestamp=timestamp()
+    )
+    if ending.error is None:
+        return (closed,)
+    error = ending.error
+    details = error.details or msgspec.UNSET
+    return (closed, Error(error=error.code, message=error.message, details=details))
+
+
+def _ended(call: StoredCall, reason: str) -> StoredCall:
+    if call.status == "finished":
+        return call
+    return msgspec.structs.replace(call, status="finished", error=reason, duration_ms=0)
+
+
+def _told(call: StoredCall) -> ToolResult:
+    return ToolResult(
+        tool_call_id=call.tool_call_id,
+        tool=call.tool,
+        output="",
+        error=call.error,
+        duration_ms=0,
+        truncated=False,
+    )
+
+
+def _remains(connection: apsw.Connection, turn_id: str) -> _Remains | None:
+    status = connection.execute("SELECT status FROM turns WHERE turn_id = ?", (turn_id,)).fetchone()
+    if status is None or status[0] not in ("queued", "running", "waiting"):
+        return None
+    return _Remains(_unstored_text(connection, turn_id), transcript.open_calls(connection, turn_id))
+
+
+def _unstored_text(connection: apsw.Connection, turn_id: str) -> str:
+    """The text shown since the last stored message, whose transaction ends with a `usage`."""
+    rows = connection.execute(
+        "SELECT json_extract(data, '$.text') FROM channel_events"
+        " WHERE turn_id = ?1 AND type = 'text_delta' AND id > coalesce(("
+        "   SELECT max(id) FROM channel_events WHERE turn_id = ?1 AND type = 'usage'), 0)"
+        " ORDER BY id",
+        (turn_id,),
+    )
+    return "".join(text for (text,) in rows)
+
+
+def _store(
+    connection: apsw.Connection,
+    task_id: str,
+    turn_id: str,
+    text: str,
+    calls: tuple[StoredCall, ...],
+    ending: Ending,
+) -> None:
+    if text.strip():
+        transcript.add(connection, task_id, turn_id, ChatMessage("assistant", (TextBlock(text),)))
+    if calls:
+        transcript.settle_calls(connection, task_id, turn_id, calls)
+    finish(connection, task_id, turn_id, ending.phase, ending.error)
+
+
+def finish(
+    connection: apsw.Connection,
+    task_id: str,
+    turn_id: str,
+    status: Literal["completed", "cancelled", "errored"],
+    error: SeptemberError | None = None,
+) -> None:
+    """Mark the turn closed and keep its trajectory for the Learning Centre."""
+    now = now_ms()
+    connection.execute(
+        "UPDATE turns SET status = ?, ended_at = ?, error_code = ?, error_message = ?"
+        " WHERE turn_id = ?",
+        (status, now, error.code if error else None, error.message if error else None, turn_id),
+    )
+    connection.execute("UPDATE conversations SET updated_at = ? WHERE task_id = ?", (now, task_id))
+    connection.execute(
+        "INSERT OR IGNORE INTO trajectories"
+        " (trajectory_id, task_id, turn_id, outcome, summary, created_at)"
+        " SELECT ?, task_id, turn_id, ?, json_extract(request, '$.message'), ?"
+        " FROM turns WHERE turn_id = ?",
+        (new_id("trajectory"), status, now, turn_id),
+    )
