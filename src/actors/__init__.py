@@ -36,3 +36,4 @@ from .trace import Record as Record
 from .trace import Trace as Trace
 from .tree import Tree as Tree
 from .tree import running_tree as running_tree
+from .tree import this_tree as this_tree

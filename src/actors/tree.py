@@ -85,6 +85,11 @@ class Tree:
         return cell
 
 
+def this_tree() -> Tree:
+    """Return the tree this code runs in: how a child's `start` finds the refs of its siblings."""
+    return TREE.get()
+
+
 @asynccontextmanager
 async def running_tree(spec: SupervisorSpec, *, trace: Trace | None = None) -> AsyncIterator[Tree]:
     """Run the tree of `spec` while the body runs; on the way out stop it, right to left.
