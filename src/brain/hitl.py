@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, TypeAlias, assert_never
 
-import apsw
 import msgspec
 import trio
 
@@ -18,6 +17,7 @@ from ..errors import SeptemberError
 from .channels.events import Event, HitlRequest, HitlResolved, JsonObject
 from .channels.log import Append, LogMessage
 from .clock import iso, new_id, now_ms
+from .store.connection import Connection
 from .store.database import Database
 
 Kind: TypeAlias = Literal["permission", "question", "plan"]
@@ -290,7 +290,7 @@ def _row(columns: tuple[object, ...]) -> _Row:
     )
 
 
-def pending(connection: apsw.Connection) -> tuple[Pending, ...]:
+def pending(connection: Connection) -> tuple[Pending, ...]:
     """All pending requests, oldest first."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM hitl_requests WHERE status = 'pending'"
@@ -299,7 +299,7 @@ def pending(connection: apsw.Connection) -> tuple[Pending, ...]:
     return tuple(_row(row).request for row in rows)
 
 
-def _candidates(connection: apsw.Connection, task_id: str) -> tuple[_Row, ...]:
+def _candidates(connection: Connection, task_id: str) -> tuple[_Row, ...]:
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM hitl_requests WHERE task_id = ? ORDER BY created_at, request_id",
         (task_id,),
@@ -307,7 +307,7 @@ def _candidates(connection: apsw.Connection, task_id: str) -> tuple[_Row, ...]:
     return tuple(_row(row) for row in rows)
 
 
-def _of_call(connection: apsw.Connection, ask: Ask) -> _Row | None:
+def _of_call(connection: Connection, ask: Ask) -> _Row | None:
     found = connection.execute(
         f"SELECT {_COLUMNS} FROM hitl_requests WHERE turn_id = ? AND tool_call_id = ?",
         (ask.turn_id, ask.tool_call_id),
@@ -315,7 +315,7 @@ def _of_call(connection: apsw.Connection, ask: Ask) -> _Row | None:
     return _row(found) if found else None
 
 
-def _insert(connection: apsw.Connection, ask: Ask, request: Pending) -> None:
+def _insert(connection: Connection, ask: Ask, request: Pending) -> None:
     connection.execute(
         "INSERT INTO hitl_requests (request_id, task_id, turn_id, tool_call_id, kind, question,"
         " tool, input, options, status, created_at, expires_at)"
@@ -330,7 +330,7 @@ def _insert(connection: apsw.Connection, ask: Ask, request: Pending) -> None:
     )  # fmt: skip
 
 
-def _settle(connection: apsw.Connection, request_id: str, answer: Answer) -> None:
+def _settle(connection: Connection, request_id: str, answer: Answer) -> None:
     connection.execute(
         "UPDATE hitl_requests SET status = ?, answer = ?, feedback = ?, resolved_at = ?"
         " WHERE request_id = ? AND status = 'pending'",

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias
 
-import apsw
 import msgspec
 
 from ...actors import ActorRef
@@ -18,6 +17,7 @@ from ..channels.events import Error, Event, ThreadLifecycle, ToolResult
 from ..channels.log import Append, LogMessage
 from ..clock import new_id, now_ms, timestamp
 from ..herald.conversation import ChatMessage, TextBlock
+from ..store.connection import Connection
 from ..store.database import Database
 from . import transcript
 from .transcript import StoredCall
@@ -95,14 +95,14 @@ def _told(call: StoredCall) -> ToolResult:
     )
 
 
-def _remains(connection: apsw.Connection, turn_id: str) -> _Remains | None:
+def _remains(connection: Connection, turn_id: str) -> _Remains | None:
     status = connection.execute("SELECT status FROM turns WHERE turn_id = ?", (turn_id,)).fetchone()
     if status is None or status[0] not in ("queued", "running", "waiting"):
         return None
     return _Remains(_unstored_text(connection, turn_id), transcript.open_calls(connection, turn_id))
 
 
-def _unstored_text(connection: apsw.Connection, turn_id: str) -> str:
+def _unstored_text(connection: Connection, turn_id: str) -> str:
     """The text shown since the last stored message, whose transaction ends with a `usage`."""
     rows = connection.execute(
         "SELECT json_extract(data, '$.text') FROM channel_events"
@@ -115,7 +115,7 @@ def _unstored_text(connection: apsw.Connection, turn_id: str) -> str:
 
 
 def _store(
-    connection: apsw.Connection,
+    connection: Connection,
     task_id: str,
     turn_id: str,
     text: str,
@@ -130,7 +130,7 @@ def _store(
 
 
 def finish(
-    connection: apsw.Connection,
+    connection: Connection,
     task_id: str,
     turn_id: str,
     status: Literal["completed", "cancelled", "errored"],

@@ -8,7 +8,6 @@ it is the last one and its calls stand in `tool_calls`.
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-import apsw
 import msgspec
 from msgspec import Struct
 
@@ -16,6 +15,7 @@ from ...errors import SeptemberError
 from ..channels.events import JsonObject
 from ..clock import new_id, now_ms
 from ..herald.conversation import Block, ChatMessage, ToolResultBlock, ToolUseBlock
+from ..store.connection import Connection
 
 CallStatus: TypeAlias = Literal["requested", "started", "finished"]
 
@@ -43,7 +43,7 @@ class StoredCall(Struct, frozen=True, kw_only=True):
     duration_ms: int | None = None
 
 
-def load(connection: apsw.Connection, task_id: str) -> tuple[StoredMessage, ...]:
+def load(connection: Connection, task_id: str) -> tuple[StoredMessage, ...]:
     """The messages in force, oldest first."""
     rows = connection.execute(
         "SELECT seq, message_id, turn_id, role, blocks, created_at FROM messages"
@@ -56,7 +56,7 @@ def load(connection: apsw.Connection, task_id: str) -> tuple[StoredMessage, ...]
     )
 
 
-def add(connection: apsw.Connection, task_id: str, turn_id: str, message: ChatMessage) -> str:
+def add(connection: Connection, task_id: str, turn_id: str, message: ChatMessage) -> str:
     """Append a message; return its id."""
     message_id = new_id("msg")
     add_as(connection, message_id, task_id, turn_id, message)
@@ -64,7 +64,7 @@ def add(connection: apsw.Connection, task_id: str, turn_id: str, message: ChatMe
 
 
 def add_as(
-    connection: apsw.Connection, message_id: str, task_id: str, turn_id: str, message: ChatMessage
+    connection: Connection, message_id: str, task_id: str, turn_id: str, message: ChatMessage
 ) -> None:
     """Append a message whose id is already known to somebody."""
     blocks = msgspec.json.encode(message.blocks).decode()
@@ -75,7 +75,7 @@ def add_as(
     )
 
 
-def supersede_from(connection: apsw.Connection, task_id: str, message_id: str) -> None:
+def supersede_from(connection: Connection, task_id: str, message_id: str) -> None:
     """Put a user message and all after it out of force: it will be replaced."""
     seq = _seq(connection, task_id, message_id, "edit_message_id")
     if _asked(connection, task_id, seq) != (seq, message_id):
@@ -87,7 +87,7 @@ def supersede_from(connection: apsw.Connection, task_id: str, message_id: str) -
     _supersede(connection, task_id, seq)
 
 
-def supersede_after(connection: apsw.Connection, task_id: str, message_id: str) -> str:
+def supersede_after(connection: Connection, task_id: str, message_id: str) -> str:
     """Put what came after a user message out of force: it will be answered again.
 
     An assistant message stands for the user message it answers. Returns that message's id.
@@ -100,7 +100,7 @@ def supersede_after(connection: apsw.Connection, task_id: str, message_id: str) 
     return asked[1]
 
 
-def request_calls(connection: apsw.Connection, turn_id: str, calls: Sequence[ToolUseBlock]) -> None:
+def request_calls(connection: Connection, turn_id: str, calls: Sequence[ToolUseBlock]) -> None:
     """Note the tool calls of an assistant message that is being stored."""
     connection.executemany(
         "INSERT INTO tool_calls (tool_call_id, turn_id, position, tool, input, status)"
@@ -112,7 +112,7 @@ def request_calls(connection: apsw.Connection, turn_id: str, calls: Sequence[Too
     )
 
 
-def start_call(connection: apsw.Connection, turn_id: str, tool_call_id: str) -> None:
+def start_call(connection: Connection, turn_id: str, tool_call_id: str) -> None:
     """From here on the tool may have had its effect."""
     connection.execute(
         "UPDATE tool_calls SET status = 'started' WHERE turn_id = ? AND tool_call_id = ?",
@@ -120,7 +120,7 @@ def start_call(connection: apsw.Connection, turn_id: str, tool_call_id: str) -> 
     )
 
 
-def finish_call(connection: apsw.Connection, turn_id: str, call: StoredCall) -> None:
+def finish_call(connection: Connection, turn_id: str, call: StoredCall) -> None:
     """Keep a tool's answer until all answers of the message are there."""
     connection.execute(
         "UPDATE tool_calls SET status = 'finished', output = ?, error = ?, truncated = ?,"
@@ -129,7 +129,7 @@ def finish_call(connection: apsw.Connection, turn_id: str, call: StoredCall) -> 
     )
 
 
-def open_calls(connection: apsw.Connection, turn_id: str) -> tuple[StoredCall, ...]:
+def open_calls(connection: Connection, turn_id: str) -> tuple[StoredCall, ...]:
     """The calls whose results are not in the transcript yet, in call order."""
     rows = connection.execute(
         "SELECT tool_call_id, tool, input, status, output, error, truncated, duration_ms"
@@ -152,7 +152,7 @@ def open_calls(connection: apsw.Connection, turn_id: str) -> tuple[StoredCall, .
 
 
 def settle_calls(
-    connection: apsw.Connection, task_id: str, turn_id: str, calls: Sequence[StoredCall]
+    connection: Connection, task_id: str, turn_id: str, calls: Sequence[StoredCall]
 ) -> ChatMessage:
     """Move the results of all open calls into the transcript; return the message with them."""
     message = ChatMessage("user", tuple(result_block(call) for call in calls))
@@ -173,7 +173,7 @@ def _blocks(stored: str) -> tuple[Block, ...]:
     return msgspec.json.decode(stored, type=tuple[Block, ...])
 
 
-def _seq(connection: apsw.Connection, task_id: str, message_id: str, field: str) -> int:
+def _seq(connection: Connection, task_id: str, message_id: str, field: str) -> int:
     found = connection.execute(
         "SELECT seq FROM messages WHERE task_id = ? AND message_id = ? AND superseded_at IS NULL",
         (task_id, message_id),
@@ -183,7 +183,7 @@ def _seq(connection: apsw.Connection, task_id: str, message_id: str, field: str)
     return int(found[0])
 
 
-def _asked(connection: apsw.Connection, task_id: str, seq: int) -> tuple[int, str] | None:
+def _asked(connection: Connection, task_id: str, seq: int) -> tuple[int, str] | None:
     """The last message at or before `seq` that the user wrote (a tool result is none)."""
     return connection.execute(
         "SELECT seq, message_id FROM messages WHERE task_id = ? AND seq <= ? AND role = 'user'"
@@ -193,7 +193,7 @@ def _asked(connection: apsw.Connection, task_id: str, seq: int) -> tuple[int, st
     ).fetchone()
 
 
-def _supersede(connection: apsw.Connection, task_id: str, seq: int) -> None:
+def _supersede(connection: Connection, task_id: str, seq: int) -> None:
     connection.execute(
         "UPDATE messages SET superseded_at = ?"
         " WHERE task_id = ? AND seq >= ? AND superseded_at IS NULL",

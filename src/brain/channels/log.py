@@ -6,15 +6,15 @@ commit ran, so the batch grows with the load and a lone event waits for nobody.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
-import apsw
 import trio
 
 from ...actors import Actor, Message, Reply
 from ..clock import now_ms
+from ..store.connection import Connection, Value
 from ..store.database import Database
 from .events import Event
 from .frame import Frame, framed
@@ -26,7 +26,7 @@ SUBSCRIBER_BATCHES = 256
 """Batches a subscriber may lag behind before it is cut off and has to read from the brain."""
 
 Frames: TypeAlias = tuple[Frame, ...]
-Work: TypeAlias = Callable[[apsw.Connection], None]
+Work: TypeAlias = Callable[[Connection], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class EventLog(Actor[LogMessage]):
     async def _append(self, msg: Append) -> int:
         frames, rows = self._frames(msg)
 
-        def commit(connection: apsw.Connection) -> None:
+        def commit(connection: Connection) -> None:
             if msg.also is not None:
                 msg.also(connection)
             connection.executemany(_INSERT, rows)
@@ -121,10 +121,10 @@ class EventLog(Actor[LogMessage]):
         self._publish(msg.task_id, frames)
         return self._next_id - 1
 
-    def _frames(self, msg: Append) -> tuple[Frames, list[tuple[object, ...]]]:
+    def _frames(self, msg: Append) -> tuple[Frames, list[Sequence[Value]]]:
         now = now_ms()
         frames: list[Frame] = []
-        rows: list[tuple[object, ...]] = []
+        rows: list[Sequence[Value]] = []
         for event_id, event in enumerate(msg.events, self._next_id):
             frame, data = framed(event_id, msg.task_id, msg.turn_id, event)
             frames.append(frame)
@@ -169,7 +169,7 @@ class EventLog(Actor[LogMessage]):
             follower[1].close()
 
 
-def _last_id(connection: apsw.Connection) -> int:
+def _last_id(connection: Connection) -> int:
     """The highest id ever given, also when retention has removed its row."""
     found = connection.execute(
         "SELECT seq FROM sqlite_sequence WHERE name = 'channel_events'"

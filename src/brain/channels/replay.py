@@ -4,9 +4,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 
-import apsw
-
 from ...actors import ActorRef, ActorStopped
+from ..store.connection import Connection
 from ..store.database import Database
 from .frame import Frame, stored
 from .log import Frames, LogMessage, Subscribe, Subscription, Unsubscribe
@@ -89,9 +88,7 @@ class Follower:
             after = page[-1].id
 
 
-def _page(
-    connection: apsw.Connection, task_id: str | None, after: int, head: int
-) -> tuple[Frame, ...]:
+def _page(connection: Connection, task_id: str | None, after: int, head: int) -> tuple[Frame, ...]:
     """Up to PAGE frames with ids in (after, head]."""
     rows = connection.execute(
         "SELECT id, task_id, turn_id, type, data FROM channel_events"
