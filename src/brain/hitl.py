@@ -15,7 +15,7 @@ import trio
 from ..actors import Actor, ActorRef, Later, Message, Reply
 from ..errors import SeptemberError
 from .channels.events import Event, HitlRequest, HitlResolved, JsonObject
-from .channels.log import Append, LogMessage
+from .channels.log import LogMessage, append
 from .clock import iso, new_id, now_ms
 from .store.connection import Connection
 from .store.database import Database
@@ -151,9 +151,8 @@ class Approvals(Actor[ApprovalMessage]):
             ask.tool, ask.input, ask.options, now, now + self._lifetime_ms,
         )  # fmt: skip
         events = (*ask.announce, _announcement(request))
-        await self._log.call(
-            Append(ask.task_id, ask.turn_id, events, partial(_insert, ask=ask, request=request))
-        )
+        insert = partial(_insert, ask=ask, request=request)
+        await append(self._log, ask.task_id, ask.turn_id, events, insert)
         return request
 
     async def _respond(self, msg: Respond) -> "Resolved | SeptemberError":
@@ -183,7 +182,7 @@ class Approvals(Actor[ApprovalMessage]):
             by=answer.by,
         )
         settle = partial(_settle, request_id=request.request_id, answer=answer)
-        await self._log.call(Append(request.task_id, request.turn_id, (event,), settle))
+        await append(self._log, request.task_id, request.turn_id, (event,), settle)
         wait = self._waiting.pop(request.request_id, None)
         if wait is not None:
             wait.wake(answer)

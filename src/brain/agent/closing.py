@@ -14,7 +14,7 @@ import msgspec
 from ...actors import ActorRef
 from ...errors import SeptemberError
 from ..channels.events import Error, Event, ThreadLifecycle, ToolResult
-from ..channels.log import Append, LogMessage
+from ..channels.log import LogMessage, append
 from ..clock import new_id, now_ms, timestamp
 from ..herald.conversation import ChatMessage, TextBlock
 from ..store.connection import Connection
@@ -64,7 +64,7 @@ async def close(
     events = (*told, *_last_words(task_id, turn_id, ending))
     text = remains.text
     work = partial(_store, task_id=task_id, turn_id=turn_id, text=text, calls=calls, ending=ending)
-    await log.call(Append(task_id, turn_id, events, work))
+    await append(log, task_id, turn_id, events, work)
 
 
 def _last_words(task_id: str, turn_id: str, ending: Ending) -> tuple[Event, ...]:

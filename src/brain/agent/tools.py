@@ -8,6 +8,7 @@ from typing import Protocol
 from ...actors import ActorRef
 from ..channels.events import Event, JsonObject
 from ..herald.conversation import ToolDef
+from ..hitl import Answer, Kind
 from ..sandbox.sandbox import SandboxMessage
 from ..store.database import Database
 
@@ -19,6 +20,19 @@ class ToolOutput:
     text: str
     error: str | None = None
     truncated: bool = False
+
+
+class AskPerson(Protocol):
+    """Waits for a person's answer to a question of this tool call; safe to repeat."""
+
+    async def __call__(
+        self,
+        tool_call_id: str,
+        kind: Kind,
+        question: str,
+        *,
+        options: tuple[str, ...] = (),
+    ) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,7 @@ class ToolContext:
     database: Database
     sandbox: ActorRef[SandboxMessage]
     emit: Callable[[Event], Awaitable[None]]
+    ask: AskPerson
 
 
 class ToolFunction(Protocol):

@@ -75,8 +75,8 @@ def add_as(
     )
 
 
-def supersede_from(connection: Connection, task_id: str, message_id: str) -> None:
-    """Put a user message and all after it out of force: it will be replaced."""
+def edited(connection: Connection, task_id: str, message_id: str) -> int:
+    """The place of the user message that an edit replaces; raises INVALID_REQUEST."""
     seq = _seq(connection, task_id, message_id, "edit_message_id")
     if _asked(connection, task_id, seq) != (seq, message_id):
         raise SeptemberError(
@@ -84,20 +84,28 @@ def supersede_from(connection: Connection, task_id: str, message_id: str) -> Non
             "edit_message_id: only a message that the user wrote can be replaced",
             {"field": "edit_message_id", "message_id": message_id},
         )
-    _supersede(connection, task_id, seq)
+    return seq
 
 
-def supersede_after(connection: Connection, task_id: str, message_id: str) -> str:
-    """Put what came after a user message out of force: it will be answered again.
+def retried(connection: Connection, task_id: str, message_id: str) -> tuple[int, str]:
+    """Place and id of the user message to answer again; raises INVALID_REQUEST.
 
-    An assistant message stands for the user message it answers. Returns that message's id.
+    An assistant message stands for the user message it answers.
     """
     seq = _seq(connection, task_id, message_id, "retry_message_id")
     asked = _asked(connection, task_id, seq)
     if asked is None:
         raise _unknown(task_id, message_id, "retry_message_id")
-    _supersede(connection, task_id, asked[0] + 1)
-    return asked[1]
+    return asked
+
+
+def supersede(connection: Connection, task_id: str, seq: int) -> None:
+    """Put the message at `seq` and all after it out of force; nothing is deleted."""
+    connection.execute(
+        "UPDATE messages SET superseded_at = ?"
+        " WHERE task_id = ? AND seq >= ? AND superseded_at IS NULL",
+        (now_ms(), task_id, seq),
+    )
 
 
 def request_calls(connection: Connection, turn_id: str, calls: Sequence[ToolUseBlock]) -> None:
@@ -153,15 +161,18 @@ def open_calls(connection: Connection, turn_id: str) -> tuple[StoredCall, ...]:
 
 def settle_calls(
     connection: Connection, task_id: str, turn_id: str, calls: Sequence[StoredCall]
-) -> ChatMessage:
-    """Move the results of all open calls into the transcript; return the message with them."""
-    message = ChatMessage("user", tuple(result_block(call) for call in calls))
-    add(connection, task_id, turn_id, message)
+) -> None:
+    """Move the results of all open calls into the transcript."""
+    add(connection, task_id, turn_id, results(calls))
     connection.execute("DELETE FROM tool_calls WHERE turn_id = ?", (turn_id,))
-    return message
 
 
-def result_block(call: StoredCall) -> ToolResultBlock:
+def results(calls: Sequence[StoredCall]) -> ChatMessage:
+    """The message that answers all calls of the message before."""
+    return ChatMessage("user", tuple(_result(call) for call in calls))
+
+
+def _result(call: StoredCall) -> ToolResultBlock:
     """What the model is told of a finished call."""
     text = call.output or ""
     if call.error is not None:
@@ -191,14 +202,6 @@ def _asked(connection: Connection, task_id: str, seq: int) -> tuple[int, str] | 
         " ORDER BY seq DESC LIMIT 1",
         (task_id, seq),
     ).fetchone()
-
-
-def _supersede(connection: Connection, task_id: str, seq: int) -> None:
-    connection.execute(
-        "UPDATE messages SET superseded_at = ?"
-        " WHERE task_id = ? AND seq >= ? AND superseded_at IS NULL",
-        (now_ms(), task_id, seq),
-    )
 
 
 def _unknown(task_id: str, message_id: str, field: str) -> SeptemberError:

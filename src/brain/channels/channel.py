@@ -4,7 +4,7 @@ import trio
 
 from ...actors import ActorRef
 from .events import Event
-from .log import Append, LogMessage, Work
+from .log import LogMessage, Work, append
 
 HIGH_WATER = 1024
 """Events that may wait for the log before `emit` makes the turn wait too."""
@@ -16,11 +16,13 @@ class Channel:
     `emit` returns at once (deltas must not wait for a commit); `commit` returns when everything
     emitted so far, and `also` with it, is durable. `run` must run beside the turn. A failure of
     the log is raised from `run`, so it ends the turn that could no longer be recorded.
+    `spoke_at` is when something was last said (trio time).
     """
 
     def __init__(self, log: ActorRef[LogMessage], task_id: str, turn_id: str) -> None:
         self.task_id = task_id
         self.turn_id = turn_id
+        self.spoke_at = trio.current_time()
         self._log = log
         self._gathered: list[Event] = []
         self._lock = trio.Lock()
@@ -29,6 +31,7 @@ class Channel:
 
     async def emit(self, event: Event) -> None:
         """Say something. Waits only when the log is far behind."""
+        self.spoke_at = trio.current_time()
         self._gathered.append(event)
         self._work.set()
         if len(self._gathered) > HIGH_WATER:
@@ -36,7 +39,9 @@ class Channel:
 
     async def commit(self, *events: Event, also: Work | None = None) -> None:
         """Say `events`, and wait until they and all before are durable, with `also`."""
-        self._gathered.extend(events)
+        if events:
+            self.spoke_at = trio.current_time()
+            self._gathered.extend(events)
         async with self._lock:
             await self._send(also)
 
@@ -51,6 +56,6 @@ class Channel:
         self._work = trio.Event()
         batch, self._gathered = self._gathered, []
         if batch or also is not None:
-            await self._log.call(Append(self.task_id, self.turn_id, tuple(batch), also))
+            await append(self._log, self.task_id, self.turn_id, tuple(batch), also)
         self._drained.set()
         self._drained = trio.Event()

@@ -12,7 +12,8 @@ from typing import TypeAlias, assert_never
 
 import trio
 
-from ...actors import Actor, Message, Reply
+from ...actors import Actor, ActorRef, Message, Reply
+from ...errors import SeptemberError
 from ..clock import now_ms
 from ..store.connection import Connection, Value
 from ..store.database import Database
@@ -30,10 +31,11 @@ Work: TypeAlias = Callable[[Connection], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Append(Message[int]):
+class Append(Message["int | SeptemberError"]):
     """Log the events of a turn; answered with the last id once they are durable.
 
     `also` runs in the same transaction, before the events: what they report is true when seen.
+    A brain that cannot be written now (full, busy) is the error that `append` raises.
     """
 
     task_id: str
@@ -71,7 +73,28 @@ class Unsubscribe(Message[None]):
     key: int
 
 
-LogMessage: TypeAlias = Append | Subscribe | Unsubscribe
+@dataclass(frozen=True, slots=True)
+class IsFollowed(Message[bool]):
+    """Whether anybody follows this task now."""
+
+    task_id: str
+
+
+async def append(
+    log: ActorRef["LogMessage"],
+    task_id: str,
+    turn_id: str,
+    events: tuple[Event, ...],
+    also: Work | None = None,
+) -> int:
+    """Log events (see Append) and return the last id. Raises SeptemberError if they are not."""
+    answer = await log.call(Append(task_id, turn_id, events, also))
+    if isinstance(answer, SeptemberError):
+        raise answer
+    return answer
+
+
+LogMessage: TypeAlias = Append | Subscribe | Unsubscribe | IsFollowed
 
 _INSERT = (
     "INSERT INTO channel_events (id, task_id, turn_id, type, data, created_at)"
@@ -105,10 +128,13 @@ class EventLog(Actor[LogMessage]):
             case Unsubscribe(key):
                 self._unsubscribe(key)
                 return msg.done()
+            case IsFollowed(task_id):
+                wanted = {wish for wish, _ in self._followers.values()}
+                return msg.reply(bool(wanted & {task_id, None}))
             case _:
                 assert_never(msg)
 
-    async def _append(self, msg: Append) -> int:
+    async def _append(self, msg: Append) -> int | SeptemberError:
         frames, rows = self._frames(msg)
 
         def commit(connection: Connection) -> None:
@@ -116,7 +142,10 @@ class EventLog(Actor[LogMessage]):
                 msg.also(connection)
             connection.executemany(_INSERT, rows)
 
-        await self._database.write(commit)
+        try:
+            await self._database.write(commit)
+        except SeptemberError as refusal:
+            return refusal
         self._next_id += len(frames)
         self._publish(msg.task_id, frames)
         return self._next_id - 1

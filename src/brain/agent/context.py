@@ -1,0 +1,107 @@
+"""Assembling what the model sees, in the contract's order (section 19.6).
+
+System prompt, soul, history, working memory, retrieved memory, tool definitions. What is the
+same from turn to turn comes first, so that the provider's prompt cache holds it; memories are
+put in front of the newest user message and are not stored with it.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from ..channels.channel import Channel
+from ..channels.events import MemoryRetrieval, RetrievedItem
+from ..clock import now_ms
+from ..herald.conversation import ChatMessage, SystemPart, TextBlock, ToolDef
+from ..memory.recall import Recalled, recall
+from ..memory.working import entries
+from . import transcript
+from .files import place_files
+from .job import Job
+from .tools import Tool
+from .workshop import Workshop
+
+RECALLED = 8
+"""Long-term memories shown per turn."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What is sent with every model call of a turn; `messages` grows as the turn goes on.
+
+    `aside` (memories) is shown before the message at `at` and never stored.
+    """
+
+    system: tuple[SystemPart, ...]
+    messages: list[ChatMessage]
+    tools: dict[str, Tool]
+    aside: str = ""
+    at: int = 0
+    definitions: tuple[ToolDef, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.definitions = tuple(tool.definition for tool in self.tools.values())
+
+    def shown(self) -> tuple[ChatMessage, ...]:
+        """The messages as the model sees them."""
+        if not self.aside:
+            return tuple(self.messages)
+        asked = self.messages[self.at]
+        told = ChatMessage(asked.role, (TextBlock(self.aside), *asked.blocks))
+        return (*self.messages[: self.at], told, *self.messages[self.at + 1 :])
+
+
+async def assemble(workshop: Workshop, job: Job, channel: Channel) -> Context:
+    """Gather the context of a turn, and tell the client which memories came back."""
+    database = workshop.database
+    await place_files(workshop.workspaces / job.folder, job.request.files)
+    stored = await database.read(partial(transcript.load, task_id=job.task_id))
+    notes = await database.read(partial(entries, task_id=job.task_id, now=now_ms()))
+    recalled = await recall(database, job.request.message, RECALLED)
+    if recalled:
+        items = [RetrievedItem(item.store, item.id, item.score) for item in recalled]
+        await channel.emit(MemoryRetrieval(items=items))
+    messages = [entry.message for entry in stored]
+    return Context(
+        system=_system(job),
+        messages=messages,
+        tools=_tools(workshop, job),
+        aside=_aside(notes, recalled),
+        at=_asked_at(messages),
+    )
+
+
+def _system(job: Job) -> tuple[SystemPart, ...]:
+    soul = job.soul
+    parts = [soul.identity]
+    if soul.values:
+        parts.append("What I value:\n" + "\n".join(f"- {value}" for value in soul.values))
+    if soul.patterns:
+        parts.append("What I have learned:\n" + "\n".join(f"- {one}" for one in soul.patterns))
+    return (
+        SystemPart(job.agent.system_prompt, cache=True),
+        SystemPart("\n\n".join(parts), cache=True),
+    )
+
+
+def _tools(workshop: Workshop, job: Job) -> dict[str, Tool]:
+    return {name: workshop.toolbox[name] for name in job.agent.tools if name in workshop.toolbox}
+
+
+def _aside(notes: tuple[tuple[str, str], ...], recalled: tuple[Recalled, ...]) -> str:
+    sections: list[str] = []
+    if notes:
+        lines = "\n".join(f"- {key}: {value}" for key, value in notes)
+        sections.append(f"<working_memory>\n{lines}\n</working_memory>")
+    if recalled:
+        lines = "\n".join(f"- {item.text}" for item in recalled)
+        sections.append(f"<memory>\n{lines}\n</memory>")
+    return "\n".join(sections)
+
+
+def _asked_at(messages: list[ChatMessage]) -> int:
+    """Where the user's newest message stands: the last one that is no tool result."""
+    for place in range(len(messages) - 1, -1, -1):
+        message = messages[place]
+        if message.role == "user" and any(isinstance(b, TextBlock) for b in message.blocks):
+            return place
+    return 0

@@ -1,0 +1,177 @@
+"""Running the tool calls of one model message: at the same time, answers in call order."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+import structlog
+import trio
+
+from ...errors import SeptemberError
+from ..channels.channel import Channel
+from ..channels.events import Event, PermissionPrompt, ToolError, ToolResult
+from ..herald.conversation import ChatMessage
+from ..hitl import Answer
+from . import transcript
+from .job import Job
+from .permissions import Allow, Ask, Decision, Deny, decide
+from .questions import Questions
+from .tools import Tool, ToolContext, ToolOutput
+from .transcript import StoredCall
+from .validation import problems
+from .workshop import Workshop
+
+_log = structlog.get_logger("september.tools")
+
+YES = frozenset({"yes", "y", "true", "allow", "ok"})
+"""Answers that grant permission; anything else does not."""
+
+
+class ToolRunner:
+    """Runs a turn's tool calls; knows nothing of models."""
+
+    def __init__(
+        self, workshop: Workshop, job: Job, channel: Channel, tools: dict[str, Tool]
+    ) -> None:
+        self._workshop = workshop
+        self._job = job
+        self._channel = channel
+        self._tools = tools
+        self._workspace = workshop.workspaces / job.folder
+        self._roots = (self._workspace, *workshop.roots)
+        self._questions = Questions(workshop.approvals, job)
+
+    async def run(self, calls: Sequence[StoredCall]) -> ChatMessage:
+        """Answer every call that has no answer yet; return the message with all answers."""
+        answered = list(calls)
+        limit = trio.CapacityLimiter(self._workshop.limits.concurrent_tools)
+        async with trio.open_nursery() as nursery:
+            for place, call in enumerate(calls):
+                if call.status != "finished":
+                    nursery.start_soon(self._answer, answered, place, limit)
+        return await self._settle(answered)
+
+    async def _settle(self, answered: list[StoredCall]) -> ChatMessage:
+        job = self._job
+        settle = partial(
+            transcript.settle_calls, task_id=job.task_id, turn_id=job.turn_id, calls=answered
+        )
+        await self._channel.commit(also=settle)
+        return transcript.results(answered)
+
+    async def _answer(
+        self, answered: list[StoredCall], place: int, limit: trio.CapacityLimiter
+    ) -> None:
+        call = answered[place]
+        async with limit:
+            began = trio.current_time()
+            output = await self._run_one(call)
+            duration = round((trio.current_time() - began) * 1000)
+        answered[place] = await self._finish(call, output, duration)
+
+    async def _finish(self, call: StoredCall, output: ToolOutput, duration: int) -> StoredCall:
+        """Make the answer durable and tell it, both at once."""
+        finished = msgspec.structs.replace(
+            call,
+            status="finished",
+            output=output.text,
+            error=output.error,
+            truncated=output.truncated,
+            duration_ms=duration,
+        )
+        keep = partial(transcript.finish_call, turn_id=self._job.turn_id, call=finished)
+        await self._channel.commit(*self._told(finished), also=keep)
+        return finished
+
+    def _told(self, call: StoredCall) -> tuple[Event, ...]:
+        text = self._workshop.scrubber.scrub(call.output or "")
+        result = ToolResult(
+            tool_call_id=call.tool_call_id,
+            tool=call.tool,
+            output=text,
+            error=call.error,
+            duration_ms=call.duration_ms or 0,
+            truncated=call.truncated,
+        )
+        if call.error is None:
+            return (result,)
+        failure = ToolError(
+            tool_call_id=call.tool_call_id, tool=call.tool, error=call.error, message=text[:500]
+        )
+        return (result, failure)
+
+    async def _run_one(self, call: StoredCall) -> ToolOutput:
+        """Validate, ask for permission where the rules say so, run. Failures are answers."""
+        tool = self._tools.get(call.tool)
+        if tool is None:
+            known = ", ".join(sorted(self._tools))
+            return ToolOutput(
+                f"there is no tool {call.tool!r}; use one of: {known}", "unknown_tool"
+            )
+        wrong = problems(tool.definition, call.input)
+        if wrong:
+            return ToolOutput(wrong, "invalid_input")
+        refusal = await self._permission(tool, call)
+        if refusal is not None:
+            return refusal
+        return await self._guarded(tool, call)
+
+    async def _permission(self, tool: Tool, call: StoredCall) -> ToolOutput | None:
+        decision: Decision = await trio.to_thread.run_sync(
+            decide, tool, call.input, self._roots, self._workspace
+        )
+        match decision:
+            case Allow():
+                return None
+            case Deny(reason):
+                return ToolOutput(reason, "permission_denied")
+            case Ask(reason):
+                return _refusal(await self._ask(tool, call, reason))
+
+    async def _ask(self, tool: Tool, call: StoredCall, reason: str) -> Answer:
+        name = tool.definition.name
+        prompt = PermissionPrompt(tool_call_id=call.tool_call_id, tool=name, reason=reason)
+        return await self._questions.ask(
+            call.tool_call_id,
+            "permission",
+            f"May I run {name}? {reason}",
+            tool=name,
+            arguments=self._workshop.scrubber.scrub_json(call.input),
+            options=("yes", "no"),
+            announce=(prompt,),
+        )
+
+    async def _guarded(self, tool: Tool, call: StoredCall) -> ToolOutput:
+        """Run the tool; a bug in it is its answer, not the end of the turn."""
+        start = partial(
+            transcript.start_call, turn_id=self._job.turn_id, tool_call_id=call.tool_call_id
+        )
+        await self._workshop.database.write(start)
+        try:
+            return await tool.run(call.input, self._context(call))
+        except SeptemberError as error:
+            return ToolOutput(error.message, error.code.lower())
+        except Exception as error:
+            _log.exception("tool crashed", tool=call.tool, turn_id=self._job.turn_id)
+            return ToolOutput(f"the tool failed: {type(error).__name__}", "tool_crashed")
+
+    def _context(self, call: StoredCall) -> ToolContext:
+        return ToolContext(
+            task_id=self._job.task_id,
+            turn_id=self._job.turn_id,
+            tool_call_id=call.tool_call_id,
+            workspace=self._workspace,
+            roots=self._roots,
+            database=self._workshop.database,
+            sandbox=self._workshop.sandbox,
+            emit=self._channel.emit,
+            ask=self._questions.ask,
+        )
+
+
+def _refusal(answer: Answer) -> ToolOutput | None:
+    if answer.by == "user" and (answer.text or "").strip().lower() in YES:
+        return None
+    reason = {"user": "the person said no", "expiry": "expired", "cancel": "cancelled"}[answer.by]
+    feedback = f": {answer.feedback}" if answer.feedback else ""
+    return ToolOutput(f"{reason}{feedback}; go on without it", "permission_denied")

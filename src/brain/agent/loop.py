@@ -1,0 +1,117 @@
+"""The agent loop: ask the model, run the tools it calls, and again, until it is done."""
+
+from functools import partial
+from typing import Final
+
+from ...actors import span_scope
+from ...errors import SeptemberError
+from ..channels.channel import Channel
+from ..channels.events import ThreadLifecycle
+from ..clock import timestamp
+from ..herald.conversation import ChatMessage, TextBlock, ToolUseBlock
+from ..herald.gateway import ModelCall
+from ..store.connection import Connection
+from . import transcript
+from .closing import finish
+from .context import Context, assemble
+from .execution import ToolRunner
+from .job import Job
+from .narration import Narrator, Told, call_events, usage_event
+from .resume import calls_to_resume
+from .transcript import StoredCall
+from .workshop import Workshop
+
+CONTINUE: Final = ChatMessage("user", (TextBlock("Go on exactly where you stopped."),))
+"""Said to a model whose message ran into MAX_TOKENS; shown to nobody and not stored."""
+
+
+class AgentLoop:
+    """One turn's loop (contract, sections 6 and 19.14)."""
+
+    def __init__(self, workshop: Workshop, job: Job, channel: Channel) -> None:
+        self._workshop = workshop
+        self._job = job
+        self._channel = channel
+        self._gateway = workshop.open_gateway()
+
+    async def run(self) -> None:
+        """Loop to the end of the turn. Raises SeptemberError where the turn fails."""
+        context = await assemble(self._workshop, self._job, self._channel)
+        runner = ToolRunner(self._workshop, self._job, self._channel, context.tools)
+        if self._job.resumed:
+            calls = await calls_to_resume(self._workshop.database, self._job.turn_id)
+            context.messages.append(await runner.run(calls))
+        for _ in range(self._workshop.limits.max_iterations):
+            told = await self._ask_model(context)
+            if told.calls:
+                context.messages.append(await runner.run(_stored(told.calls)))
+            elif not self._gateway.budget.may_continue(told.completed.stop_reason):
+                return await self._complete()
+            else:
+                context.messages.append(CONTINUE)
+        raise SeptemberError(
+            "ITERATION_LIMIT",
+            f"the turn did not finish within {self._workshop.limits.max_iterations} model calls;"
+            " send a message to go on, or raise MAX_ITERATIONS",
+        )
+
+    async def _ask_model(self, context: Context) -> Told:
+        """One model call: told as it comes, stored when it is whole."""
+        narrator = Narrator(self._channel, self._workshop.scrubber)
+        with span_scope():
+            async with self._gateway.stream(self._call(context)) as pieces:
+                async for piece in pieces:
+                    await narrator.tell(piece)
+        told = narrator.told()
+        await self._store(told)
+        if told.completed.message.blocks:
+            context.messages.append(told.completed.message)
+        return told
+
+    def _call(self, context: Context) -> ModelCall:
+        request = self._job.request
+        return ModelCall(
+            system=context.system,
+            messages=context.shown(),
+            model=self._job.agent.model,
+            tools=context.definitions,
+            thinking=request.super_thinking,
+            response_schema=request.response_schema,
+        )
+
+    async def _store(self, told: Told) -> None:
+        """The message, its calls and its usage: one transaction, then the client hears of it.
+
+        The usage event comes last: text after it belongs to a message not yet stored.
+        """
+        completed = told.completed
+        alert = (completed.cache_alert,) if completed.cache_alert is not None else ()
+        events = (*call_events(told.calls, self._workshop.scrubber), *alert, usage_event(completed))
+        await self._channel.commit(*events, also=partial(_keep, job=self._job, told=told))
+
+    async def _complete(self) -> None:
+        job = self._job
+        closed = ThreadLifecycle(
+            phase="completed", task_id=job.task_id, turn_id=job.turn_id, timestamp=timestamp()
+        )
+        done = partial(finish, task_id=job.task_id, turn_id=job.turn_id, status="completed")
+        await self._channel.commit(closed, also=done)
+
+
+def _stored(calls: tuple[ToolUseBlock, ...]) -> tuple[StoredCall, ...]:
+    return tuple(
+        StoredCall(tool_call_id=call.id, tool=call.name, input=call.input, status="requested")
+        for call in calls
+    )
+
+
+def _keep(connection: Connection, job: Job, told: Told) -> None:
+    message = told.completed.message
+    if message.blocks:
+        transcript.add(connection, job.task_id, job.turn_id, message)
+    transcript.request_calls(connection, job.turn_id, told.calls)
+    connection.execute(
+        "UPDATE turns SET input_tokens = input_tokens + ?, output_tokens = output_tokens + ?"
+        " WHERE turn_id = ?",
+        (told.completed.usage.input_tokens, told.completed.usage.output_tokens, job.turn_id),
+    )

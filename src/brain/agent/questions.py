@@ -1,0 +1,63 @@
+"""A turn's way to ask its person: gives its seat up while it waits."""
+
+from typing import Final
+
+import trio
+
+from ...actors import ActorCrashed, ActorRef
+from ..channels.events import Event, JsonObject
+from ..hitl import Answer, ApprovalMessage, Ask, Kind
+from .job import Job
+
+ATTEMPTS: Final = 5
+"""Asking again finds the same request, so a crash of Approvals costs the person nothing."""
+
+
+class Questions:
+    """Asks on behalf of one turn."""
+
+    def __init__(self, approvals: ActorRef[ApprovalMessage], job: Job) -> None:
+        self._approvals = approvals
+        self._job = job
+        self._open = 0
+
+    async def ask(
+        self,
+        tool_call_id: str,
+        kind: Kind,
+        question: str,
+        *,
+        tool: str | None = None,
+        arguments: JsonObject | None = None,
+        options: tuple[str, ...] = (),
+        announce: tuple[Event, ...] = (),
+    ) -> Answer:
+        """Wait for the person's answer; days, if need be. Safe to repeat for the same call."""
+        job = self._job
+        request = Ask(
+            job.task_id, job.turn_id, tool_call_id, kind, question, tool, arguments, options,
+            announce,
+        )  # fmt: skip
+        self._leave_seat()
+        try:
+            answer = await self._answered(request)
+        finally:
+            self._open -= 1
+        await self._take_seat()
+        return answer
+
+    async def _answered(self, request: Ask) -> Answer:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._approvals.call(request)
+            except ActorCrashed:
+                await trio.lowlevel.checkpoint()
+        return await self._approvals.call(request)
+
+    def _leave_seat(self) -> None:
+        self._open += 1
+        self._job.seat.leave()
+
+    async def _take_seat(self) -> None:
+        if not self._open:
+            await self._job.seat.take()

@@ -1,0 +1,44 @@
+"""What every turn of this Engine works with: its stores, its model, its tools, its limits."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...actors import ActorRef
+from ..channels.log import LogMessage
+from ..herald.gateway import Gateway
+from ..hitl import ApprovalMessage
+from ..sandbox.sandbox import SandboxMessage
+from ..security.secrets import SecretScrubber
+from ..store.database import Database
+from .tools import Tool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a turn. `heartbeat_s` is the silence after which a sign of life is sent."""
+
+    max_iterations: int = 20
+    concurrent_tools: int = 10
+    heartbeat_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Refs and plain modules a turn needs; the same for all turns.
+
+    `open_gateway` makes a turn's own face to the models, with its budget. `workspaces` is the
+    folder under which each task has its own; `roots` are the further folders that file tools
+    may touch.
+    """
+
+    database: Database
+    log: ActorRef[LogMessage]
+    open_gateway: Callable[[], Gateway]
+    approvals: ActorRef[ApprovalMessage]
+    sandbox: ActorRef[SandboxMessage]
+    toolbox: Mapping[str, Tool]
+    scrubber: SecretScrubber
+    workspaces: Path
+    roots: tuple[Path, ...]
+    limits: Limits
