@@ -1,0 +1,116 @@
+"""A session: one connection to the brain, and the thread in which alone it is used."""
+
+import math
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import Enum
+from pathlib import Path
+from typing import Final, TypeVar, cast
+
+import apsw
+import apsw.aio
+import sqlite_vec  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]  # has none
+import trio
+
+from .connection import AsyncHandle, Handle, connect_in_thread
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_MS: Final = 5_000
+"""How long to wait for a lock that another program holds."""
+
+_STEPS_BETWEEN_CHECKS: Final = 20_000
+"""Virtual machine steps after which a statement notices its cancellation: 1 to 6 ms."""
+
+_WAL_LIMIT: Final = 64 * 2**20
+"""Bytes to which the write-ahead log is cut back once a long read no longer holds it."""
+
+
+class Role(Enum):
+    """What a connection is for; the value is its page cache in KiB."""
+
+    WRITER = 8192
+    READER = 4096
+
+
+class Session:
+    """A connection with its own thread. Close it: its thread keeps the process alive."""
+
+    def __init__(self, db: AsyncHandle) -> None:
+        self._db = db
+
+    @classmethod
+    async def open(cls, path: Path, role: Role) -> "Session":
+        """Open `path`; raises what SQLite raises."""
+        session = cls(await _connect(path))
+        try:
+            await session.run(lambda db: configure(db, role))
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    async def run(self, work: Callable[[Handle], T]) -> T:
+        """Run `work` in the thread.
+
+        Cancelled, it interrupts the statement that runs, and returns when `work` has ended: the
+        session is always idle afterwards.
+        """
+        with _holding(apsw.aio.deadline, math.inf):  # cancellation is all we heed
+            try:
+                return cast("T", await self._db.async_run(work, self._db))
+            except trio.Cancelled:
+                with trio.CancelScope(shield=True):
+                    await self._db.async_run(_nothing)
+                raise
+
+    async def close(self) -> None:
+        """Close the connection and end its thread, also when cancelled."""
+        with (
+            trio.CancelScope(shield=True),
+            _holding(apsw.aio.deadline, math.inf),
+        ):
+            await self._db.aclose()
+
+
+async def _connect(path: Path) -> AsyncHandle:
+    with (
+        trio.CancelScope(shield=True),  # cancelled half-way, the thread would stay for ever
+        _holding(apsw.aio.check_progress_steps, _STEPS_BETWEEN_CHECKS),
+    ):
+        return await connect_in_thread(path)
+    raise AssertionError("nobody cancels this scope")
+
+
+def configure(db: Handle, role: Role) -> None:
+    """Set up a fresh connection."""
+    db.set_busy_timeout(BUSY_TIMEOUT_MS)
+    db.enable_load_extension(True)
+    db.load_extension(sqlite_vec.loadable_path())
+    db.enable_load_extension(False)
+    db.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)  # "x" is a name, never a text
+    db.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded only while the file is empty
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA cell_size_check = ON")
+    db.execute("PRAGMA temp_store = MEMORY")
+    db.execute(f"PRAGMA cache_size = -{role.value}")
+    db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+    if role is Role.READER:
+        db.execute("PRAGMA query_only = ON")
+
+
+def _nothing() -> None:
+    """Reached when all that was asked of the thread before has ended."""
+
+
+@contextmanager
+def _holding(variable: ContextVar[T], value: T) -> Generator[None, None, None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
