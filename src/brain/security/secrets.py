@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterable
 from typing import Final, cast
 
 from ..channels.events import JsonObject
-from .shapes import SHAPES, SHORTEST_VALUE, UNDECIDED, Exactly, Found, Shape, Undecided, any_mark
+from .shapes import (
+    EXACT_MARK,
+    SHAPES,
+    SHORTEST_VALUE,
+    UNDECIDED,
+    Exactly,
+    Found,
+    Shape,
+    Undecided,
+    any_mark,
+)
 
 REDACTED: Final = "[redacted]"
 
@@ -118,7 +128,8 @@ class StreamScrubber:
                 seen, sent, at = _FRESH + seen[verdict.end :], len(_FRESH), 1
                 self._more = verdict.more
         out.append(seen[sent:])
-        self._remember(seen[at - 1 :], len(seen) - at + 1)  # without the marks found harmless
+        harmless = max(0, min(at - 1, len(seen) - EXACT_MARK))  # `sk-` may be growing into `sk-a`
+        self._remember(seen[harmless:], len(seen) - harmless)
         return "".join(out)
 
     def _judge(self, seen: str, begin: int, final: bool) -> tuple[int, Found | Undecided | None]:

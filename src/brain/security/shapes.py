@@ -132,11 +132,11 @@ class Exactly:
     @property
     def marks(self) -> tuple[str, ...]:
         """The first characters, wherever they stand."""
-        return (self.value[:_EXACT_MARK],)
+        return (self.value[:EXACT_MARK],)
 
     def judge(self, text: str, start: int, final: bool) -> Verdict:
         """Compare with the rest of the value."""
-        rest = self.value[_EXACT_MARK:]
+        rest = self.value[EXACT_MARK:]
         seen = text[start : start + len(rest)]
         if seen == rest:
             return Found(start + len(rest))
@@ -147,7 +147,9 @@ LONG: Final = 40
 SHORTEST_VALUE: Final = 8
 """Known values below this length are not looked for: they would hit ordinary words."""
 
-_EXACT_MARK: Final = 4
+EXACT_MARK: Final = 4
+"""How much of a known value serves as its mark; no shape's mark begins with another's."""
+
 _JWT_HEADER: Final = 512
 _JWT_BODY: Final = ".eyJ"
 _PEM_HEADER_LIMIT: Final = 48

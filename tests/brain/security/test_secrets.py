@@ -87,7 +87,7 @@ FRAGMENTS = [
 _tricky = st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join)
 
 
-@settings(max_examples=400)
+@settings(max_examples=1500)
 @given(_tricky, splits)
 def test_fragments_of_secrets_are_treated_the_same_however_they_are_split(
     text: str, places: list[int]
