@@ -17,6 +17,7 @@ from .errors import ActorStopped as ActorStopped
 from .errors import AlreadyStarted as AlreadyStarted
 from .errors import CallTimeout as CallTimeout
 from .errors import DeadlockDetected as DeadlockDetected
+from .errors import Killed as Killed
 from .errors import MailboxFull as MailboxFull
 from .errors import RestartsExhausted as RestartsExhausted
 from .errors import StartFailed as StartFailed

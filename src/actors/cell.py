@@ -3,18 +3,18 @@
 The mailbox, the state and the figures live here, so that a ref stays good across restarts.
 """
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 
 import trio
 
-from .errors import ActorCrashed, ActorError, ActorStopped, MailboxFull
+from .errors import ActorCrashed, ActorStopped, MailboxFull
 from .mailbox import Mailbox
 from .message import Later
-from .span import Scope
+from .span import CURRENT, Scope
 from .trace import Event, Kind, Record, Trace, span_hex
 
 
@@ -25,25 +25,27 @@ class State(Enum):
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"
-    DOWN = "down"  # between incarnations: the supervisor decides, or waits out a backoff
-    STOPPED = "stopped"
+    ENDED = "ended"  # this incarnation is over; the supervisor has yet to decide
+    DOWN = "down"  # another incarnation will follow
+    STOPPED = "stopped"  # none will
 
 
 MOVES: Final[Mapping[State, frozenset[State]]] = {
     State.NEW: frozenset({State.STARTING, State.STOPPED}),
     State.STARTING: frozenset({State.RUNNING, State.STOPPING}),
     State.RUNNING: frozenset({State.STOPPING}),
-    State.STOPPING: frozenset({State.DOWN}),
+    State.STOPPING: frozenset({State.ENDED}),
+    State.ENDED: frozenset({State.DOWN, State.STOPPED}),
     State.DOWN: frozenset({State.STARTING, State.STOPPED}),
-    State.STOPPED: frozenset({State.STARTING}),  # its group is being restarted
+    State.STOPPED: frozenset(),
 }
 
 
 class Overflow(Enum):
-    """What a cast does when the mailbox is full. A call always waits for room."""
+    """What a cast does when the mailbox is full. A call and a `send` always wait for room."""
 
     WAIT = "wait"
-    """Stands in line for room, as a call does; the line is as long as the mailbox, then FAIL."""
+    """Stand in line for room; the line is as long as the mailbox, then it is FAIL."""
     DROP_OLDEST = "drop_oldest"
     """The oldest cast in the mailbox becomes a dead letter; a call is never dropped."""
     FAIL = "fail"
@@ -53,18 +55,44 @@ class Overflow(Enum):
 class Runtime:
     """What all cells of one tree share."""
 
-    __slots__ = ("inline_calls", "trace")
+    __slots__ = ("context", "fatal", "inline_calls", "on_fatal", "trace")
 
     def __init__(self, trace: Trace | None) -> None:
         self.trace = trace
         self.inline_calls = 0
+        self.context: Context = copy_context()
+        """What actors inherit instead of the context of whoever starts them."""
+        self.context.run(CURRENT.set, None)
+        self.fatal: BaseException | None = None
+        self.on_fatal: Callable[[], None] = lambda: None
+
+    def spawn(self, nursery: trio.Nursery, work: Callable[[], Awaitable[None]], name: str) -> None:
+        """Start a task that inherits no context from whoever causes it."""
+        self.context.run(lambda: nursery.start_soon(work, name=name))
+
+    def fail(self, error: BaseException) -> None:
+        """Bring the tree down, in order, because of what is no crash: a KeyboardInterrupt."""
+        self.fatal = self.fatal or error
+        self.on_fatal()
 
 
 class Envelope(Scope):
     """A message on its way: who waits for it, its span, its times (seconds, trace clock)."""
 
-    __slots__ = ("began_at", "caller", "cell", "ended_at", "error", "incarnation", "message")
-    __slots__ += ("outcome", "sent_at", "value", "work")
+    __slots__ = (
+        "began_at",
+        "caller",
+        "cell",
+        "ended_at",
+        "error",
+        "incarnation",
+        "message",
+        "outcome",
+        "sends",
+        "sent_at",
+        "value",
+        "work",
+    )
 
     def __init__(
         self, message: object, cell: "Cell", sender: Scope | None, deadline: float
@@ -76,50 +104,57 @@ class Envelope(Scope):
         self.error: BaseException | None = None
         self.value: object = None
         self.work: trio.CancelScope | None = None
+        self.sends = False
         self.outcome = ""
+        self.incarnation = 0
         trace = cell.runtime.trace
-        self.sent_at = self.began_at = trace.clock() if trace is not None else 0.0
+        if trace is not None:
+            self.sent_at = self.began_at = self.ended_at = trace.clock()
 
     def answer(self, value: object) -> None:
         """Hand the answer to whoever waits, and close the span."""
-        self.value = value
-        self._close("ok")
+        task = self.caller
+        if task is not None:
+            self.caller = None
+            self.value = value
+            trio.lowlevel.reschedule(task)
+        self.close("ok")
 
     def fail(self, error: BaseException, outcome: str) -> None:
         """Hand `error` to whoever waits, and close the span."""
-        self.error = error
-        self._close(outcome)
+        task = self.caller
+        if task is not None:
+            self.caller = None
+            self.error = error
+            trio.lowlevel.reschedule(task)
+        self.close(outcome)
+
+    def close(self, outcome: str) -> None:
+        """Close the span: this message will not be looked at again."""
+        trace = self.cell.runtime.trace
+        if trace is not None:
+            self.outcome = outcome
+            self.incarnation = self.cell.incarnation
+            self.ended_at = trace.clock()
+            trace.handled(self)
 
     def record(self) -> Record:
         """Make the readable form."""
         return Record(
-            Kind.MESSAGE,
-            self.began_at,
-            f"{self.trace_id:032x}",
-            span_hex(self.span_id),
-            span_hex(self.parent_id),
-            self.cell.path,
-            self.incarnation,
-            type(self.message).__name__,
-            self.message,
-            (self.began_at - self.sent_at) * 1e6,
-            (self.ended_at - self.began_at) * 1e6,
-            self.outcome,
-            "",
+            kind=Kind.MESSAGE,
+            at=self.began_at,
+            trace_id=f"{self.trace_id:032x}",
+            span_id=span_hex(self.span_id),
+            parent_id=span_hex(self.parent_id),
+            path=self.cell.path,
+            incarnation=self.incarnation,
+            message_type=type(self.message).__name__,
+            message=self.message,
+            wait_us=(self.began_at - self.sent_at) * 1e6,
+            handling_us=(self.ended_at - self.began_at) * 1e6,
+            outcome=self.outcome,
+            detail="",
         )
-
-    def _close(self, outcome: str) -> None:
-        cell = self.cell
-        trace = cell.runtime.trace
-        if trace is not None:
-            self.outcome = outcome
-            self.incarnation = cell.incarnation
-            self.ended_at = trace.clock()
-            trace.handled(self)
-        task = self.caller
-        if task is not None:
-            self.caller = None
-            trio.lowlevel.reschedule(task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +164,7 @@ class StopSignal:
 
 @dataclass(frozen=True, slots=True)
 class CrashSignal:
-    """A handler that ran inside its caller's task has crashed."""
+    """A handler that ran in its caller's task has crashed."""
 
     envelope: Envelope
     error: Exception
@@ -137,34 +172,38 @@ class CrashSignal:
 
 @dataclass(frozen=True, slots=True)
 class WorkSignal:
-    """A handler that ran inside its caller's task asked for work beside the inbox."""
+    """There is work to begin beside the inbox."""
 
     envelope: Envelope
     later: Later
 
 
-Signal = StopSignal | CrashSignal | WorkSignal
-
-Handler = Callable[[object], Awaitable[object]]
+Signal: TypeAlias = StopSignal | CrashSignal | WorkSignal
+Handler: TypeAlias = Callable[[object], Coroutine[object, None, object]]
+Listener: TypeAlias = Callable[[Exception | None, bool], None]
 
 
 class Cell:
-    """One address: state, mailbox, figures."""
+    """One address: state, mailbox, figures. `boss` is the supervisor's own cell."""
 
     __slots__ = (
+        "birth",
+        "boss",
         "current",
         "handled",
         "incarnation",
         "inline",
         "last_event",
+        "listeners",
         "mailbox",
-        "on_end",
         "overflow",
         "path",
+        "reason",
         "restarts",
         "runtime",
         "signals",
         "state",
+        "to_start",
         "urgent",
         "working",
     )
@@ -173,6 +212,7 @@ class Cell:
         self,
         path: str,
         runtime: Runtime,
+        boss: "Cell | None" = None,
         *,
         capacity: int = 256,
         overflow: Overflow = Overflow.WAIT,
@@ -180,19 +220,34 @@ class Cell:
     ) -> None:
         self.path = path
         self.runtime = runtime
+        self.boss = boss
         self.state = State.NEW
         self.incarnation = 0
+        self.reason: Exception | None = None
+        """Why the last incarnation ended: its crash, or None for a normal end."""
         self.restarts = 0
         self.handled = 0
-        self.mailbox: Mailbox[Envelope] = Mailbox(capacity)
+        self.mailbox: Mailbox[Envelope] = Mailbox(capacity, _let_go)
         self.overflow = overflow
         self.urgent = urgent
-        self.signals: deque[Signal] = deque()
+        self.signals: list[Signal] = []
         self.current: Envelope | None = None
-        self.working: set[Envelope] = set()
+        """The message in hand; nothing else is taken before it is done."""
+        self.working: dict[Envelope, None] | None = None
+        """The messages whose work runs beside the inbox."""
+        self.birth: Envelope | None = None
+        """Stands for the start of the next incarnation, if somebody waits for it."""
+        self.to_start: tuple[Cell, ...] = ()
+        """Of a supervisor: the children it is starting one after the other, the first now."""
         self.inline: Handler | None = None
+        """The handler, while it may run in a caller's task: proven never to suspend."""
         self.last_event: Event | None = None
-        self.on_end: list[Callable[[Exception | None, bool], None]] = []
+        self.listeners: list[Listener] = []
+
+    @property
+    def ready_inline(self) -> bool:
+        """Whether a caller may run the handler itself: the actor waits for its next message."""
+        return self.inline is not None and self.mailbox.reader is not None
 
     def move(self, state: State) -> None:
         """Go to `state`; a move the table does not have is a bug of the runtime."""
@@ -209,28 +264,68 @@ class Cell:
         """Let the actor finish the message in hand and then stop."""
         self.signal(StopSignal())
 
+    def begin_work(self, envelope: Envelope, later: Later) -> None:
+        """Have the actor's task begin work beside the inbox."""
+        if self.working is None:
+            self.working = {}
+        self.working[envelope] = None
+        self.signal(WorkSignal(envelope, later))
+
     def accept_call(self, envelope: Envelope) -> None:
-        """Put a call into its lane, or in line for room."""
-        if type(envelope.message) in self.urgent:
+        """Put a call or a `send` into its lane, or in line for room."""
+        if self.urgent and type(envelope.message) in self.urgent:
             self.mailbox.push_urgent(envelope)
         elif not self.mailbox.offer(envelope):
-            self.mailbox.queue_up(envelope)
+            self.mailbox.stand_in_line(envelope)
+            return
+        _let_go(envelope)
 
     def accept_cast(self, envelope: Envelope) -> None:
         """Put a cast into its lane; when that is full, do what the policy says."""
-        if type(envelope.message) in self.urgent:
+        if self.state is State.STOPPED:
+            self.lose(envelope, "stopped")
+        elif self.urgent and type(envelope.message) in self.urgent:
+            if self.mailbox.urgent >= self.mailbox.capacity:
+                self._refuse(envelope)
             self.mailbox.push_urgent(envelope)
         elif not self.mailbox.offer(envelope):
             self._overflow(envelope)
 
-    def end(self, reason: Exception | None, *, final: bool) -> None:
-        """Close this incarnation; with `final`, for good: nothing that waits will be handled."""
+    def notify(self, envelope: Envelope) -> None:
+        """Put a notice of the runtime into the urgent lane, whatever its type."""
+        if self.state is State.STOPPED:
+            self.lose(envelope, "stopped")
+        else:
+            self.mailbox.push_urgent(envelope)
+
+    def begin(self) -> None:
+        """Open the next incarnation."""
+        self.move(State.STARTING)
+        self.incarnation += 1
+        self.reason = None
+        self.decide(Kind.SPAWN, self.birth)
+
+    def conclude(self, reason: Exception | None) -> None:
+        """Close this incarnation; what follows is for the supervisor to decide."""
+        if self.state is not State.STOPPING:
+            self.move(State.STOPPING)
+        self.move(State.ENDED)
+        self.reason = reason
+        self.signals.clear()
+
+    def settle(self, *, final: bool) -> None:
+        """Say what follows the incarnation that ended: another one, or, with `final`, nothing.
+
+        Whoever watches hears it; with `final`, whatever still waits here is lost.
+        """
+        if self.state is State.STOPPED or not (final or self.state is State.ENDED):
+            return
+        self.move(State.STOPPED if final else State.DOWN)
         if final:
-            self.move(State.STOPPED)
-            self.observe(Kind.STOP, self.last_event, detail=repr(reason) if reason else "")
+            self.decide(Kind.STOP, None, repr(self.reason) if self.reason else "")
             self.forget("stopped")
-        for listener in tuple(self.on_end):
-            listener(reason, final)
+        for listener in tuple(self.listeners):
+            listener(self.reason, final)
 
     def forget(self, why: str) -> None:
         """Lose everything that is still unread."""
@@ -239,10 +334,11 @@ class Cell:
 
     def lose(self, envelope: Envelope, why: str) -> None:
         """A message that will never be handled: its caller hears, or it is a dead letter."""
-        trace = self.runtime.trace
         if envelope.caller is not None:
             envelope.fail(ActorStopped(self.path), why)
-        elif trace is not None:
+            return
+        trace = self.runtime.trace
+        if trace is not None:
             trace.event(
                 Kind.DEAD_LETTER,
                 self.path,
@@ -252,48 +348,61 @@ class Cell:
                 detail=why,
             )
 
-    def fail_held(self, error: BaseException | None) -> None:
+    def fail_held(self, error: Exception | None) -> None:
         """Fail what the ending incarnation held: the message in hand and its unfinished work."""
-        held = [*self.working]
+        held = list(self.working or ())
         if self.current is not None:
             held.append(self.current)
-        self.current = None
-        self.working.clear()
+        self.current = self.working = None
         for envelope in held:
-            self._fail_one(envelope, error)
+            if error is None:
+                envelope.fail(ActorStopped(self.path), "stopped")
+            else:
+                envelope.fail(crashed(self.path, error), "crashed")
 
     def observe(
-        self, kind: Kind, cause: "Scope | Event | None" = None, detail: str = ""
+        self, kind: Kind, cause: Scope | Event | None = None, detail: str = ""
     ) -> Event | None:
         """Trace something about this actor, if there is a trace."""
         trace = self.runtime.trace
         if trace is None:
             return None
-        event = trace.event(kind, self.path, self.incarnation, cause=cause, detail=detail)
-        self.last_event = event
-        return event
+        return trace.event(kind, self.path, self.incarnation, cause=cause, detail=detail)
 
-    def _fail_one(self, envelope: Envelope, error: BaseException | None) -> None:
-        heard: ActorError
-        if error is None:
-            heard = ActorStopped(self.path)
-        else:
-            heard = ActorCrashed(self.path, error)
-            heard.__cause__ = error
-        envelope.fail(heard, "stopped" if error is None else "crashed")
+    def decide(self, kind: Kind, cause: Scope | None = None, detail: str = "") -> None:
+        """Trace a step of this actor's life; each is the cause of the next."""
+        self.last_event = self.observe(kind, cause or self.last_event, detail)
 
     def _overflow(self, envelope: Envelope) -> None:
         mailbox = self.mailbox
-        if self.overflow is Overflow.WAIT and mailbox.in_line < mailbox.capacity:
-            mailbox.queue_up(envelope)
-            return
-        if self.overflow is Overflow.DROP_OLDEST:
-            lost = mailbox.drop_oldest(lambda old: old.caller is None)
-            if lost is None:
-                self.lose(envelope, "dropped")
-                return
-            self.lose(lost, "dropped")
-            mailbox.offer(envelope)
-            return
+        match self.overflow:
+            case Overflow.WAIT if mailbox.in_line < mailbox.capacity:
+                mailbox.stand_in_line(envelope)
+            case Overflow.DROP_OLDEST:
+                lost = mailbox.drop_oldest(lambda old: old.caller is None)
+                self.lose(lost or envelope, "dropped")
+                if lost is not None:
+                    mailbox.offer(envelope)
+            case _:
+                self._refuse(envelope)
+
+    def _refuse(self, envelope: Envelope) -> None:
         self.lose(envelope, "mailbox full")
-        raise MailboxFull(self.path, mailbox.capacity)
+        raise MailboxFull(self.path, self.mailbox.capacity)
+
+
+def crashed(path: str, error: BaseException) -> ActorCrashed:
+    """Make what the caller of the message in hand hears."""
+    heard = ActorCrashed(path, error)
+    heard.__cause__ = error
+    return heard
+
+
+def _let_go(envelope: Envelope) -> None:
+    """A `send` waits for room only, not for the handling."""
+    if envelope.sends:
+        task = envelope.caller
+        envelope.caller = None
+        envelope.sends = False
+        if task is not None:
+            trio.lowlevel.reschedule(task)

@@ -53,7 +53,8 @@ class Backoff:
         return seconds * (1 + self.jitter * (2 * chance - 1))
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise ValueError for a name that cannot be a part of a path."""
     if not name or "/" in name:
         raise ValueError(f"a child's name must be non-empty and without '/': {name!r}")
 
@@ -76,7 +77,7 @@ class ChildSpec(Generic[M]):
     urgent: tuple[type, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_name(self.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,11 +93,25 @@ class DynamicSpec(Generic[M]):
     mailbox: int = 256
     overflow: Overflow = Overflow.WAIT
     keep_mailbox: bool = True
+    urgent: tuple[type, ...] = ()
     intensity: Intensity = field(default_factory=Intensity)
     backoff: Backoff = field(default_factory=Backoff)
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_name(self.name)
+
+    def child(self, key: str, start: Callable[[], Actor[M]]) -> ChildSpec[M]:
+        """Return the spec of the child under `key`."""
+        return ChildSpec(
+            name=key,
+            start=start,
+            restart=self.restart,
+            shutdown=self.shutdown,
+            mailbox=self.mailbox,
+            overflow=self.overflow,
+            keep_mailbox=self.keep_mailbox,
+            urgent=self.urgent,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +126,7 @@ class SupervisorSpec:
     backoff: Backoff = field(default_factory=Backoff)
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_name(self.name)
         names = [child.name for child in self.children]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -1,172 +1,220 @@
 """The dynamic supervisor: children of one kind, started and stopped by key at run time."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from typing import Generic, TypeVar
 
 import trio
 
 from .actor import Actor
-from .cell import Cell, Runtime, State
-from .child import ChildSpec, DynamicSpec, Restart
-from .errors import ActorStopped, AlreadyStarted, RestartsExhausted
+from .cell import Cell, Envelope, State
+from .child import ChildSpec, DynamicSpec, Restart, check_name
+from .delivery import awaiting
+from .errors import (
+    ActorStopped,
+    AlreadyStarted,
+    CallTimeout,
+    DeadlockDetected,
+    RestartsExhausted,
+    StartFailed,
+)
+from .incarnation import Started
 from .ref import ActorRef
 from .registry import Registry
-from .supervisor import ActorChild, RestartWindow, Task, restart_after, wants_restart
-from .trace import Kind
+from .restart import RestartWindow, back_off, wants_restart
+from .span import CURRENT
+from .task import ActorChild, ChildTask
 
 M = TypeVar("M")
 
 
-class Keeper(Generic[M]):
-    """Keeps one child alive: its incarnations, its backoffs, its end."""
+@dataclass(slots=True)
+class Kept:
+    """One child by key: the task it runs in now, its restarts, and whether it is leaving."""
 
-    def __init__(self, spec: ChildSpec[M], cell: Cell, window: RestartWindow) -> None:
-        self.cell = cell
-        self.ref: ActorRef[M] = ActorRef(cell)
-        self.gone = trio.Event()
-        self._child = ActorChild(spec, cell)
-        self._window = window
-        self._task = Task(self._child, lambda _: None)
-        self._awake = trio.CancelScope()
-
-    async def run(self, on_gone: Callable[["Keeper[M]"], None]) -> None:
-        """Live until the child ends for good."""
-        async with trio.open_nursery() as nursery:
-            reason: Exception | None = None
-            with self._awake:
-                reason = await self._keep(nursery)
-            if not self._task.ended.is_set():
-                await self._task.stop()
-                reason = self._task.reason
-        if self.cell.state is State.NEW or self.cell.state is State.DOWN:
-            self.cell.end(reason, final=True)
-        on_gone(self)
-        self.gone.set()
-
-    async def wait_running(self) -> None:
-        """Wait for the first start; raise StartFailed if it fails."""
-        await self._task.wait_running()
-
-    async def stop(self) -> None:
-        """Stop the child and wait until it is gone."""
-        self._awake.cancel(reason="the child was asked to stop")
-        await self.gone.wait()
-
-    async def _keep(self, nursery: trio.Nursery) -> Exception | None:
-        first = True
-        while True:
-            nursery.start_soon(self._task.run, name=self.cell.path)
-            await self._task.ended.wait()
-            reason = self._task.reason
-            failed_first = first and reason is not None and not self.cell.handled
-            if failed_first or not wants_restart(self._child.restart, reason):
-                return reason
-            first = False
-            try:
-                delay = self._window.count(self.cell.path, self.cell.path, reason)
-            except RestartsExhausted as error:
-                self.cell.observe(Kind.GAVE_UP, self.cell.last_event, str(error))
-                return error
-            self.cell.end(reason, final=False)
-            await restart_after(delay, [self._child])
-            self._task = Task(self._child, lambda _: None)
+    key: str
+    child: ActorChild
+    window: RestartWindow
+    task: ChildTask = field(init=False)
+    healing: trio.CancelScope = field(default_factory=trio.CancelScope)
+    gone: trio.Event | None = None  # None while it may stay; set when it has left
 
 
 class DynamicSupervisor(Generic[M]):
     """Runs the children of one `DynamicSpec`; to its own supervisor it is a child."""
 
-    shutdown = float("inf")
-    keep_mailbox = True
+    shutdown = inf  # each child has its own limit
     restart = Restart.PERMANENT
 
-    def __init__(self, spec: DynamicSpec[M], cell: Cell, runtime: Runtime, names: Registry) -> None:
+    def __init__(self, spec: DynamicSpec[M], cell: Cell, registry: Registry) -> None:
         self.cell = cell
         self._spec = spec
-        self._runtime = runtime
-        self._names = names
-        self._keepers: dict[str, Keeper[M]] = {}
+        self._registry = registry
+        self._kept: dict[str, Kept] = {}
         self._nursery: trio.Nursery | None = None
-        self._stop = trio.Event()
+        self._asked_to_stop = trio.Event()
 
     async def live(self, on_running: Callable[[], None]) -> Exception | None:
         """Run whatever is started, until asked to stop."""
-        self.cell.move(State.STARTING)
-        self.cell.incarnation += 1
-        self._stop = trio.Event()
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+        self.cell.begin()
+        async with trio.open_nursery() as self._nursery:
             self.cell.move(State.RUNNING)
             on_running()
-            await self._stop.wait()
+            await self._asked_to_stop.wait()
             self.cell.move(State.STOPPING)
-            self._nursery = None
-            for keeper in reversed(tuple(self._keepers.values())):
-                nursery.start_soon(keeper.stop)
-        self.cell.move(State.DOWN)
+            for kept in reversed(tuple(self._kept.values())):
+                self._dismiss(kept)
+        self._nursery = None
+        self._asked_to_stop = trio.Event()
         return None
 
-    def ask_to_stop(self) -> None:
-        """Stop all children, at the same time."""
-        self._stop.set()
+    def ask_to_stop(self, *, final: bool) -> None:
+        """Stop all children, at the same time; they are gone for good."""
+        self._asked_to_stop.set()
 
-    def abandon(self) -> None:
-        """Stop for good without ever having been running."""
-        if self.cell.state is not State.STOPPED:
-            self.cell.end(None, final=True)
+    def settle(self, *, final: bool) -> None:
+        """Hear what follows."""
+        self.cell.settle(final=final)
 
-    async def start(self, key: str, start: Callable[[], Actor[M]]) -> ActorRef[M]:
+    async def start(self, key: str, start: Callable[[], Actor[M]] | ChildSpec[M]) -> ActorRef[M]:
         """Start a child under `key` and wait until it serves."""
-        if key in self._keepers:
+        if self.cell.state is not State.RUNNING:
+            raise ActorStopped(self.cell.path, f"is {self.cell.state.value}")
+        if key in self._kept:
             raise AlreadyStarted(f"{self.cell.path}/{key}")
-        if self._nursery is None:
-            raise ActorStopped(self.cell.path)
-        keeper = self._keepers[key] = self._keeper(key, start)
-        self._nursery.start_soon(keeper.run, self._forget, name=keeper.cell.path)
-        try:
-            await keeper.wait_running()
-        except trio.Cancelled:
-            keeper.cell.ask_to_stop()
-            raise
-        return keeper.ref
+        kept = self._keep(key, start)
+        sender = CURRENT.get()
+        birth = Envelope(Started(), kept.child.cell, sender, sender.deadline if sender else inf)
+        kept.child.cell.birth = birth
+        with awaiting(sender, birth):
+            self._launch(kept)
+            await self._first_start(kept, birth.deadline)
+        return ActorRef(kept.child.cell)
 
     async def stop(self, key: str) -> None:
-        """Stop the child under `key` and wait until it is gone; no child is no error."""
-        keeper = self._keepers.get(key)
-        if keeper is None:
+        """Stop the child under `key` and wait until it is gone."""
+        kept = self._kept.get(key)
+        if kept is None:
             await trio.lowlevel.checkpoint()
-        else:
-            await keeper.stop()
+            return
+        sender = CURRENT.get()
+        if isinstance(sender, Envelope) and sender is kept.child.cell.current:
+            raise DeadlockDetected((kept.child.cell.path, self.cell.path, kept.child.cell.path))
+        await self._dismiss(kept).wait()
 
-    def find(self, key: str) -> Keeper[M] | None:
-        """Return what runs under `key`."""
-        return self._keepers.get(key)
+    async def wait_running(self, key: str) -> ActorRef[M] | None:
+        """Return the child under `key` once it serves; None if there is none."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        await kept.task.wait_running()
+        return ActorRef(kept.child.cell)
+
+    def find(self, key: str) -> ActorRef[M] | None:
+        """Return the child under `key`."""
+        kept = self._kept.get(key)
+        return ActorRef(kept.child.cell) if kept else None
 
     def keys(self) -> tuple[str, ...]:
         """Return the keys in the order of their start."""
-        return tuple(self._keepers)
+        return tuple(self._kept)
 
-    def _keeper(self, key: str, start: Callable[[], Actor[M]]) -> Keeper[M]:
-        spec = self._spec
-        child = ChildSpec(
-            key, start, spec.restart, spec.shutdown, spec.mailbox, spec.overflow, spec.keep_mailbox
-        )
+    async def _first_start(self, kept: Kept, deadline: float) -> None:
+        """Wait for the start; a child that does not come up, or is not awaited, leaves."""
+        began = trio.current_time()
+        try:
+            with trio.CancelScope(deadline=deadline) as scope:
+                await kept.task.wait_running()
+        except StartFailed:
+            self._remove(kept)
+            raise
+        except trio.Cancelled:
+            self._dismiss(kept)
+            raise
+        if scope.cancelled_caught:
+            self._dismiss(kept)
+            raise CallTimeout(kept.child.cell.path, "Started", trio.current_time() - began)
+
+    def _keep(self, key: str, start: Callable[[], Actor[M]] | ChildSpec[M]) -> Kept:
+        check_name(key)
+        spec = self._spec.child(key, start) if callable(start) else start
         cell = Cell(
             f"{self.cell.path}/{key}",
-            self._runtime,
+            self.cell.runtime,
+            self.cell,
             capacity=spec.mailbox,
             overflow=spec.overflow,
+            urgent=frozenset(spec.urgent),
         )
-        self._names.add(cell)
-        return Keeper(child, cell, RestartWindow(spec.intensity, spec.backoff))
+        self._registry.add(cell)
+        child = ActorChild(spec, cell)
+        window = RestartWindow(self._spec.intensity, self._spec.backoff)
+        kept = self._kept[key] = Kept(key, child, window)
+        return kept
 
-    def _forget(self, keeper: Keeper[M]) -> None:
-        key = keeper.cell.path.rpartition("/")[2]
-        del self._keepers[key]
-        self._names.remove(keeper.cell)
+    def _launch(self, kept: Kept) -> None:
+        assert self._nursery is not None
+        kept.task = ChildTask(kept.child, lambda _: self._on_end(kept))
+        kept.task.spawn(self._nursery)
+
+    def _on_end(self, kept: Kept) -> None:
+        if kept.gone is not None:
+            return  # whoever dismissed it sees to the rest
+        if wants_restart(kept.child.restart, kept.child.cell.reason):
+            self._spawn(self._heal, kept)
+        else:
+            self._remove(kept)
+
+    async def _heal(self, kept: Kept) -> None:
+        """Restart a child until it serves, is dismissed, or its key has used up its restarts."""
+        cell = kept.child.cell
+        with kept.healing:
+            while True:
+                try:
+                    delay = kept.window.count(self.cell, cell)
+                except RestartsExhausted as error:
+                    cell.reason = error
+                    self._remove(kept)
+                    return
+                kept.child.settle(final=False)
+                await back_off(delay, [cell])
+                self._launch(kept)
+                try:
+                    await kept.task.wait_running()
+                    return
+                except StartFailed:
+                    continue
+
+    def _dismiss(self, kept: Kept) -> trio.Event:
+        """Have a child stopped; returns the event of its being gone."""
+        if kept.gone is None:
+            kept.gone = trio.Event()
+            kept.healing.cancel(reason="the child was asked to stop")
+            self._spawn(self._see_off, kept)
+        return kept.gone
+
+    async def _see_off(self, kept: Kept) -> None:
+        await kept.task.stop(final=True)
+        self._remove(kept)
+
+    def _remove(self, kept: Kept) -> None:
+        del self._kept[kept.key]
+        self._registry.remove(kept.child.cell)
+        kept.child.settle(final=True)
+        if kept.gone is not None:
+            kept.gone.set()
+
+    def _spawn(self, work: Callable[[Kept], Awaitable[None]], kept: Kept) -> None:
+        assert self._nursery is not None
+        self.cell.runtime.spawn(self._nursery, partial(work, kept), kept.child.cell.path)
 
 
 class DynamicRef(Generic[M]):
     """What the rest of the tree sees of a dynamic supervisor."""
+
+    __slots__ = ("_supervisor",)
 
     def __init__(self, supervisor: DynamicSupervisor[M]) -> None:
         self._supervisor = supervisor
@@ -176,30 +224,29 @@ class DynamicRef(Generic[M]):
         """Where it is in the tree."""
         return self._supervisor.cell.path
 
-    async def start(self, key: str, start: Callable[[], Actor[M]]) -> ActorRef[M]:
+    async def start(self, key: str, start: Callable[[], Actor[M]] | ChildSpec[M]) -> ActorRef[M]:
         """Start a child under `key`; return its ref once it serves.
 
-        Raises AlreadyStarted, StartFailed, or ActorStopped when the supervisor is not running.
+        A `ChildSpec` overrides the `DynamicSpec`, except for its name. Raises AlreadyStarted,
+        StartFailed, or ActorStopped when the supervisor is not running.
         """
         return await self._supervisor.start(key, start)
 
-    async def ensure(self, key: str, start: Callable[[], Actor[M]]) -> ActorRef[M]:
+    async def ensure(self, key: str, start: Callable[[], Actor[M]] | ChildSpec[M]) -> ActorRef[M]:
         """Return the child under `key`, starting it first if there is none."""
-        keeper = self._supervisor.find(key)
-        if keeper is None:
-            return await self._supervisor.start(key, start)
-        await keeper.wait_running()
-        return keeper.ref
+        return await self._supervisor.wait_running(key) or await self._supervisor.start(key, start)
 
     async def stop(self, key: str) -> None:
-        """Stop the child under `key` and wait until it is gone; no child is no error."""
+        """Stop the child under `key` and wait until it is gone; no child is no error.
+
+        An actor stops itself with `Actor.stop`; to ask here for that raises DeadlockDetected.
+        """
         await self._supervisor.stop(key)
 
     def get(self, key: str) -> ActorRef[M] | None:
         """Return the child under `key`, or None."""
-        keeper = self._supervisor.find(key)
-        return keeper.ref if keeper else None
+        return self._supervisor.find(key)
 
     def keys(self) -> tuple[str, ...]:
-        """Return the keys of the running children, in the order of their start."""
+        """Return the keys of the children, in the order of their start."""
         return self._supervisor.keys()

@@ -8,10 +8,12 @@ ActorError
 ├ DeadlockDetected        the call would wait, through others, for itself
 ├ StartFailed             `started` or the factory of an actor raised; `__cause__` is why
 ├ AlreadyStarted          a dynamic supervisor already runs a child under that key
+├ Killed                  an actor outlived its shutdown time and was cancelled
 └ RestartsExhausted       a supervisor saw too many restarts in too short a time and gave up
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 
 class ActorError(Exception):
@@ -97,11 +99,38 @@ class RestartsExhausted(ActorError):
         self.child = child
 
 
+class Killed(ActorError):
+    """The actor did not stop within its shutdown time (seconds), so it was cancelled."""
+
+    def __init__(self, path: str, shutdown: float) -> None:
+        super().__init__(f"{path} did not stop within {shutdown:g} s and was cancelled")
+        self.path = path
+
+
 def root_cause(error: BaseException) -> BaseException:
     """Take the single exception out of the groups that nurseries wrap around it.
 
-    A group with several different exceptions stays a group: none of them may be lost.
+    A group with several exceptions stays a group: none of them may be lost.
     """
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    only: BaseException = error
+    while isinstance(only, BaseExceptionGroup):
+        inner = cast("tuple[BaseException, ...]", only.exceptions)
+        if len(inner) != 1:
+            return error
+        only = error = inner[0]
     return error
+
+
+def split_crash(error: BaseException) -> tuple[Exception | None, BaseException | None]:
+    """Tell what is a crash from what must pass through: cancellation, KeyboardInterrupt."""
+    crash: BaseException | None = error
+    passing: BaseException | None = None
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        crash, passing = group.split(Exception)
+    elif not isinstance(error, Exception):
+        crash, passing = None, error
+    return (
+        cast("Exception", root_cause(crash)) if crash is not None else None,
+        root_cause(passing) if passing is not None else None,
+    )

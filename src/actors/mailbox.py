@@ -12,26 +12,31 @@ Item = TypeVar("Item")
 class Mailbox(Generic[Item]):
     """Ordinary messages, at most `capacity`; urgent ones before them; and a line for room.
 
-    Whatever stands in the line moves into the mailbox, in order, as room appears.
+    Whatever stands in the line moves into the mailbox, in order, as room appears; `on_room` is
+    told of each that does.
     """
 
-    __slots__ = ("_line", "_ordinary", "_receiver", "_urgent", "capacity", "high_water")
+    __slots__ = ("_line", "_on_room", "_ordinary", "_urgent", "capacity", "high_water", "reader")
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, on_room: Callable[[Item], None]) -> None:
+        if capacity < 1:
+            raise ValueError(f"a mailbox needs room for at least one message, not {capacity}")
         self.capacity = capacity
         self.high_water = 0
+        self.reader: trio.lowlevel.Task | None = None
+        """The task parked in `wait`; it only is when there is nothing to read."""
+        self._on_room = on_room
         self._ordinary: deque[Item] = deque()
         self._urgent: deque[Item] | None = None
         self._line: deque[Item] | None = None
-        self._receiver: trio.lowlevel.Task | None = None
 
     def __len__(self) -> int:
-        return len(self._ordinary) + len(self._urgent or ()) + len(self._line or ())
+        return len(self._ordinary) + self.urgent + self.in_line
 
     @property
-    def idle(self) -> bool:
-        """Whether the reader is parked, which it only is when there is nothing to read."""
-        return self._receiver is not None
+    def urgent(self) -> int:
+        """How many urgent messages wait."""
+        return len(self._urgent) if self._urgent else 0
 
     @property
     def in_line(self) -> int:
@@ -46,12 +51,12 @@ class Mailbox(Generic[Item]):
         self._ordinary.append(item)
         if depth >= self.high_water:
             self.high_water = depth + 1
-        if self._receiver is not None:
+        if self.reader is not None:
             self.wake()
         return True
 
-    def queue_up(self, item: Item) -> None:
-        """Let `item` wait in line for room."""
+    def stand_in_line(self, item: Item) -> None:
+        """Let `item` wait for room."""
         if self._line is None:
             self._line = deque()
         self._line.append(item)
@@ -71,7 +76,7 @@ class Mailbox(Generic[Item]):
             return None
         item = self._ordinary.popleft()
         if self._line:
-            self._ordinary.append(self._line.popleft())
+            self._refill()
         return item
 
     def remove(self, item: Item) -> bool:
@@ -98,20 +103,22 @@ class Mailbox(Generic[Item]):
 
     def wake(self) -> None:
         """Make the reader look again, if it is parked."""
-        task = self._receiver
+        task = self.reader
         if task is not None:
-            self._receiver = None
+            self.reader = None
             trio.lowlevel.reschedule(task)
 
     async def wait(self) -> None:
         """Park the calling task until something arrives; only one task may read."""
-        self._receiver = trio.lowlevel.current_task()
+        self.reader = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def _refill(self) -> None:
         while self._line and len(self._ordinary) < self.capacity:
-            self._ordinary.append(self._line.popleft())
+            item = self._line.popleft()
+            self._ordinary.append(item)
+            self._on_room(item)
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._receiver = None
+        self.reader = None
         return trio.lowlevel.Abort.SUCCEEDED

@@ -3,23 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Generic, TypeVar, cast
+from typing import Generic, Never, TypeVar, cast
 
 import trio
 
-from .cell import Cell, CrashSignal, Envelope, State, WorkSignal
-from .deadlock import find_circle
-from .errors import ActorCrashed, ActorStopped, CallTimeout, DeadlockDetected
-from .message import Asks, Later, Reply
+from .cell import Cell, Envelope, State
+from .delivery import ask, send
+from .message import Asks
 from .span import CURRENT, Scope
-from .trace import Kind
 
 M_contra = TypeVar("M_contra", contravariant=True)
 W = TypeVar("W")
 R = TypeVar("R")
-
-_INLINE_BEFORE_CHECKPOINT = 32
-"""Inline calls between two real checkpoints, so that a busy caller starves nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +24,45 @@ class Down:
     `final` says that no other incarnation will follow.
     """
 
-    ref: "ActorRef[object]"
+    ref: "ActorRef[Never]"
     reason: Exception | None
     final: bool
 
 
 class Watch:
-    """A standing order for `Down`s; `cancel` ends it."""
+    """A standing order for `Down`s; ends with the watched, with the watcher, or by `cancel`."""
 
-    __slots__ = ("_cell", "_listener")
+    __slots__ = ("_notice", "_watched", "_watcher")
 
-    def __init__(self, cell: Cell, listener: Callable[[Exception | None, bool], None]) -> None:
-        self._cell = cell
-        self._listener = listener
+    def __init__(self, watched: Cell, watcher: Cell, notice: Callable[[Down], object]) -> None:
+        self._watched = watched
+        self._watcher = watcher
+        self._notice = notice
+        watched.listeners.append(self._on_down)
+        watcher.listeners.append(self._on_watcher_down)
 
     def cancel(self) -> None:
         """Hear no more; doing it twice is the same as doing it once."""
-        if self._listener in self._cell.on_end:
-            self._cell.on_end.remove(self._listener)
+        for cell, listener in (
+            (self._watched, self._on_down),
+            (self._watcher, self._on_watcher_down),
+        ):
+            if listener in cell.listeners:
+                cell.listeners.remove(listener)
+
+    def tell(self, reason: Exception | None, *, final: bool) -> None:
+        """Send the notice."""
+        notice = self._notice(Down(ActorRef(self._watched), reason, final))
+        self._watcher.notify(Envelope(notice, self._watcher, None, inf))
+
+    def _on_down(self, reason: Exception | None, final: bool) -> None:
+        self.tell(reason, final=final)
+        if final:
+            self.cancel()
+
+    def _on_watcher_down(self, _: Exception | None, final: bool) -> None:
+        if final:
+            self.cancel()
 
 
 class ActorRef(Generic[M_contra]):
@@ -68,7 +84,7 @@ class ActorRef(Generic[M_contra]):
 
     @property
     def cell(self) -> Cell:
-        """The address itself, for the runtime."""
+        """The address itself; for the runtime."""
         return self._cell
 
     @property
@@ -77,14 +93,29 @@ class ActorRef(Generic[M_contra]):
         return self._cell.path
 
     @property
+    def status(self) -> State:
+        """Where it is in its life."""
+        return self._cell.state
+
+    @property
     def stopped(self) -> bool:
         """Whether it is gone for good."""
         return self._cell.state is State.STOPPED
 
-    @property
-    def status(self) -> State:
-        """Where it is in its life."""
-        return self._cell.state
+    async def call(
+        self,
+        message: Asks[M_contra, R],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  # becomes a deadline, as in OTP's call
+    ) -> R:
+        """Send a message and wait for its answer, at most `timeout` seconds.
+
+        Never waits beyond the deadline of the message being handled here. Raises ActorStopped
+        (at once if it already has), ActorCrashed, CallTimeout or DeadlockDetected.
+        """
+        sender = CURRENT.get()
+        envelope = Envelope(message, self._cell, sender, _deadline(sender, timeout))
+        return cast("R", await ask(envelope, sender))
 
     def cast(self, message: Asks[M_contra, None]) -> None:
         """Send a message that asks for nothing; never blocks.
@@ -93,151 +124,49 @@ class ActorRef(Generic[M_contra]):
         policy says so.
         """
         cell = self._cell
-        envelope = Envelope(message, cell, CURRENT.get(), inf)
-        if cell.state is State.STOPPED:
-            cell.lose(envelope, "stopped")
-        else:
-            cell.accept_cast(envelope)
+        cell.accept_cast(Envelope(message, cell, CURRENT.get(), inf))
 
-    async def call(self, message: Asks[M_contra, R], *, timeout: float | None = None) -> R:
-        """Send a message and wait for its answer, at most `timeout` seconds.
+    async def send(self, message: Asks[M_contra, None]) -> None:
+        """Send a message that asks for nothing, waiting while the mailbox is full.
 
-        Never waits beyond the deadline of the message being handled here. Raises ActorStopped
-        (at once if it already has), ActorCrashed, CallTimeout or DeadlockDetected.
+        Returns when the message is in the mailbox, not when it is handled. Raises
+        ActorStopped, CallTimeout (the deadline of the message being handled here) or
+        DeadlockDetected.
         """
-        cell = self._cell
         sender = CURRENT.get()
-        deadline = sender.deadline if sender is not None else inf
-        if timeout is not None:
-            deadline = min(deadline, trio.current_time() + timeout)
-        if cell.inline is not None and cell.mailbox.idle:
-            await self._checkpoint()
-            if cell.inline is not None and cell.mailbox.idle and not cell.signals:
-                return await self._call_inline(Envelope(message, cell, sender, deadline))
-        return cast("R", await self._call_parked(Envelope(message, cell, sender, deadline), sender))
+        await send(Envelope(message, self._cell, sender, _deadline(sender, None)), sender)
 
     def watch(self, watcher: "ActorRef[W]", notice: Callable[[Down], Asks[W, None]]) -> Watch:
-        """Send `watcher` the message `notice` makes of each `Down`, in its urgent lane."""
+        """Send `watcher` the message that `notice` makes of each `Down`, in its urgent lane.
 
-        def listener(reason: Exception | None, final: bool) -> None:
-            down = Down(ActorRef(self._cell), reason, final)
-            cell = watcher.cell
-            envelope = Envelope(notice(down), cell, None, inf)
-            if cell.state is State.STOPPED:
-                cell.lose(envelope, "stopped")
-            else:
-                cell.mailbox.push_urgent(envelope)
+        One for each incarnation that ends; at once if it is already gone. Ends with the watcher.
+        """
 
+        watch = Watch(self._cell, watcher.cell, notice)
         if self.stopped:
-            listener(None, True)
-        else:
-            self._cell.on_end.append(listener)
-        return Watch(self._cell, listener)
+            watch.tell(self._cell.reason, final=True)
+            watch.cancel()
+        return watch
 
     async def wait_stopped(self) -> Down:
         """Wait until it is gone for good, and say why."""
-        if self.stopped:
-            await trio.lowlevel.checkpoint()
-            return Down(ActorRef(self._cell), None, True)
+        cell = self._cell
         ended = trio.Event()
-        downs: list[Down] = []
 
-        def listener(reason: Exception | None, final: bool) -> None:
+        def listener(_: Exception | None, final: bool) -> None:
             if final:
-                downs.append(Down(ActorRef(self._cell), reason, final))
                 ended.set()
 
-        self._cell.on_end.append(listener)
+        cell.listeners.append(listener)
         try:
+            if self.stopped:
+                ended.set()
             await ended.wait()
         finally:
-            Watch(self._cell, listener).cancel()
-        return downs[0]
+            cell.listeners.remove(listener)
+        return Down(ActorRef(cell), cell.reason, True)
 
-    async def _checkpoint(self) -> None:
-        runtime = self._cell.runtime
-        runtime.inline_calls += 1
-        if runtime.inline_calls % _INLINE_BEFORE_CHECKPOINT:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await trio.lowlevel.checkpoint()
 
-    async def _call_inline(self, envelope: Envelope) -> R:
-        """Run the handler here: it is proven never to suspend, and the actor is idle."""
-        if trio.current_time() >= envelope.deadline:
-            raise self._missed(envelope, 0.0)
-        cell = self._cell
-        handler = cell.inline
-        assert handler is not None
-        trace = cell.runtime.trace
-        if trace is not None:
-            envelope.began_at = trace.clock()
-        cell.current = envelope
-        token = CURRENT.set(envelope)
-        try:
-            handler(envelope.message).__await__().send(None)
-        except StopIteration as done:
-            answer = done.value
-        except Exception as error:
-            cell.inline = None
-            cell.signal(CrashSignal(envelope, error))
-            raise ActorCrashed(cell.path, error) from error
-        finally:
-            CURRENT.reset(token)
-            cell.current = None
-        cell.handled += 1
-        if type(answer) is Reply:
-            envelope.answer(answer.value)
-            return cast("R", answer.value)
-        cell.signal(WorkSignal(envelope, cast("Later", answer)))
-        return cast("R", await self._park(envelope))
-
-    async def _call_parked(self, envelope: Envelope, sender: Scope | None) -> object:
-        cell = self._cell
-        if cell.state is State.STOPPED:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            raise ActorStopped(cell.path)
-        if sender is None:
-            cell.accept_call(envelope)
-            return await self._park(envelope)
-        if sender.waits is None:
-            sender.waits = []
-        sender.waits.append(envelope)
-        try:
-            if cell.current is not None:
-                self._refuse_circle(sender, envelope)
-            cell.accept_call(envelope)
-            return await self._park(envelope)
-        finally:
-            sender.waits.remove(envelope)
-
-    async def _park(self, envelope: Envelope) -> object:
-        envelope.caller = trio.lowlevel.current_task()
-        if envelope.deadline == inf:
-            await trio.lowlevel.wait_task_rescheduled(lambda _: self._withdraw(envelope))
-        else:
-            began = trio.current_time()
-            with trio.CancelScope(deadline=envelope.deadline) as scope:
-                await trio.lowlevel.wait_task_rescheduled(lambda _: self._withdraw(envelope))
-            if scope.cancelled_caught:
-                raise self._missed(envelope, trio.current_time() - began)
-        if envelope.error is not None:
-            raise envelope.error
-        return envelope.value
-
-    def _withdraw(self, envelope: Envelope) -> trio.lowlevel.Abort:
-        envelope.caller = None
-        if not self._cell.mailbox.remove(envelope) and envelope.work is not None:
-            envelope.work.cancel()
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def _missed(self, envelope: Envelope, waited: float) -> CallTimeout:
-        self._cell.observe(Kind.DEADLINE, envelope)
-        return CallTimeout(self._cell.path, type(envelope.message).__name__, waited)
-
-    def _refuse_circle(self, sender: Scope, envelope: Envelope) -> None:
-        circle = find_circle(sender, envelope)
-        if circle is not None:
-            error = DeadlockDetected(circle)
-            self._cell.observe(Kind.DEADLOCK, envelope, str(error))
-            raise error
+def _deadline(sender: Scope | None, seconds: float | None) -> float:
+    inherited = sender.deadline if sender is not None else inf
+    return inherited if seconds is None else min(inherited, trio.current_time() + seconds)

@@ -8,7 +8,7 @@ from .cell import Cell, Envelope
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One actor or supervisor at one moment. `busy_s` is in seconds, None while it is idle."""
+    """One actor or supervisor at one moment. `busy_s` (seconds) is None if idle or not traced."""
 
     path: str
     state: str

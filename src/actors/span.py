@@ -4,36 +4,49 @@ Ids are counters on a random per-process prefix and become hex only when read.
 """
 
 import os
+import random
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
 from math import inf
 from typing import Final
 
-_TRACEPARENT: Final = re.compile(r"\A(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_TRACEPARENT: Final = re.compile(
+    r"\A(?P<version>(?!ff)[0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?P<more>-.*)?\Z"
+)
 
 
-def _random_bits(size: int) -> int:
-    return int.from_bytes(os.urandom(size), "big") | 1
+class _Ids:
+    """Where span ids come from: 24 random bits, then a 40-bit counter."""
+
+    __slots__ = ("spans", "trace_prefix")
+
+    def __init__(self, trace_bits: int, span_bits: int) -> None:
+        self.trace_prefix = (trace_bits | 1) << 64
+        self.spans = count((span_bits | 1) << 40)
 
 
-_trace_prefix = _random_bits(8) << 64
-_span_ids = count(_random_bits(3) << 40)
+_ids: Final = _Ids(int.from_bytes(os.urandom(8), "big"), int.from_bytes(os.urandom(3), "big"))
 
 
 class Scope:
-    """A piece of work: its place in a trace, its deadline (trio time), the calls it awaits."""
+    """A piece of work: its place in a trace, its deadline (trio time), the calls it awaits.
 
-    __slots__ = ("deadline", "parent_id", "span_id", "trace_id", "waits")
+    `holder` is the work this one is a part of, when both are done by the same task: what the
+    part waits for, the whole waits for.
+    """
+
+    __slots__ = ("deadline", "holder", "parent_id", "span_id", "trace_id", "waits")
 
     def __init__(self, parent: "Scope | None", deadline: float) -> None:
-        self.span_id = span_id = next(_span_ids)
+        self.span_id = span_id = next(_ids.spans)
         self.deadline = deadline
+        self.holder: Scope | None = None
         self.waits: list[Scope] | None = None
         if parent is None:
-            self.trace_id = _trace_prefix | span_id
+            self.trace_id = _ids.trace_prefix | span_id
             self.parent_id = 0
         else:
             self.trace_id = parent.trace_id
@@ -53,29 +66,30 @@ def current_span() -> Scope | None:
     return CURRENT.get()
 
 
-def new_span_id() -> int:
-    """Return an id no other span of this process has."""
-    return next(_span_ids)
-
-
 def parse_traceparent(header: str) -> tuple[int, int] | None:
-    """Return (trace id, parent span id) of a W3C traceparent; None when it is not valid."""
-    found = _TRACEPARENT.match(header.strip().lower())
-    if found is None:
+    """Return (trace id, parent span id) of a W3C traceparent; None when it is not valid.
+
+    Rules of https://www.w3.org/TR/trace-context/: version ff and all-zero ids are invalid, and
+    only versions after 00 may carry more than four fields.
+    """
+    found = _TRACEPARENT.match(header.strip())
+    if found is None or (found["version"] == "00" and found["more"]):
         return None
-    trace_id, span_id = int(found[1], 16), int(found[2], 16)
+    trace_id, span_id = int(found[2], 16), int(found[3], 16)
     return (trace_id, span_id) if trace_id and span_id else None
 
 
 @contextmanager
-def span_scope(traceparent: str | None = None, *, deadline: float = inf) -> Iterator[Scope]:
+def span_scope(traceparent: str | None = None, *, deadline: float = inf) -> Generator[Scope]:
     """Open a span for code that is no actor; every call and cast inside becomes its child.
 
-    `traceparent` continues the trace of another process, unless it is malformed.
+    `traceparent` continues the trace of another process; one that is malformed is ignored.
     `deadline` (trio time) bounds every call made inside.
     """
     outer = CURRENT.get()
     scope = Scope(outer, min(deadline, outer.deadline if outer else inf))
+    if outer is not None:
+        scope.holder = outer.holder or outer
     remote = parse_traceparent(traceparent) if traceparent else None
     if remote is not None:
         scope.trace_id, scope.parent_id = remote
@@ -84,3 +98,10 @@ def span_scope(traceparent: str | None = None, *, deadline: float = inf) -> Iter
         yield scope
     finally:
         CURRENT.reset(token)
+
+
+def reseed_ids(seed: int) -> None:
+    """Make the ids that follow repeat for the same seed; for simulations only."""
+    chance = random.Random(seed)
+    fresh = _Ids(chance.getrandbits(64), chance.getrandbits(24))
+    _ids.trace_prefix, _ids.spans = fresh.trace_prefix, fresh.spans

@@ -1,261 +1,149 @@
 """Supervisors: start children, watch over them, restart them by the strategy, stop them."""
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from random import Random
-from typing import Any, Final, Protocol
+from functools import partial
+from math import inf
 
 import trio
 
-from .actor import Incarnation
 from .cell import Cell, State
-from .child import Backoff, ChildSpec, Intensity, Restart, Strategy, SupervisorSpec
+from .child import Strategy, SupervisorSpec
 from .errors import RestartsExhausted, StartFailed
-from .trace import Kind
-
-JITTER: Final = Random()
-"""Where the jitter of backoffs comes from; tests seed it."""
-
-
-class Child(Protocol):
-    """Something a supervisor can start, wait for and stop."""
-
-    cell: Cell
-    restart: Restart
-    shutdown: float
-    keep_mailbox: bool
-
-    async def live(self, on_running: Callable[[], None]) -> Exception | None:
-        """Run one incarnation; return its crash, or None for a normal end."""
-        ...
-
-    def ask_to_stop(self) -> None:
-        """Ask for a normal end, soon."""
-        ...
-
-    def abandon(self) -> None:
-        """Stop for good without ever having been running, with everything below."""
-        ...
-
-
-class ActorChild:
-    """An actor as its supervisor sees it."""
-
-    def __init__(self, spec: ChildSpec[Any], cell: Cell) -> None:
-        self.cell = cell
-        self.restart = spec.restart
-        self.shutdown = spec.shutdown
-        self.keep_mailbox = spec.keep_mailbox
-        self._start = spec.start
-
-    async def live(self, on_running: Callable[[], None]) -> Exception | None:
-        """Make the actor and let it live."""
-        cell = self.cell
-        cell.move(State.STARTING)
-        cell.incarnation += 1
-        cell.observe(Kind.SPAWN, cell.last_event)
-        try:
-            incarnation = Incarnation(self._start(), cell, self.shutdown)
-        except Exception as error:
-            cell.observe(Kind.CRASH, detail=repr(error))
-            cell.move(State.STOPPING)
-            cell.move(State.DOWN)
-            return error
-        return await incarnation.run(on_running)
-
-    def ask_to_stop(self) -> None:
-        """Let it finish the message in hand."""
-        self.cell.ask_to_stop()
-
-    def abandon(self) -> None:
-        """Refuse whatever was sent to it."""
-        if self.cell.state is not State.STOPPED:
-            self.cell.end(None, final=True)
-
-
-class RestartWindow:
-    """Counts the restarts of the last `intensity.seconds`."""
-
-    def __init__(self, intensity: Intensity, backoff: Backoff) -> None:
-        self._intensity = intensity
-        self._backoff = backoff
-        self._times: deque[float] = deque()
-
-    def count(self, path: str, child: str, reason: Exception | None) -> float:
-        """Count one restart and return the seconds to wait; raise RestartsExhausted."""
-        now = trio.current_time()
-        while self._times and self._times[0] <= now - self._intensity.seconds:
-            self._times.popleft()
-        if len(self._times) >= self._intensity.restarts:
-            limit = self._intensity
-            raise RestartsExhausted(path, child, limit.restarts, limit.seconds) from reason
-        self._times.append(now)
-        return self._backoff.delay(len(self._times), JITTER.random())
-
-
-class Task:
-    """The task in which one incarnation of a child runs."""
-
-    def __init__(self, child: Child, on_end: Callable[["Task"], None]) -> None:
-        self.child = child
-        self.reason: Exception | None = None
-        self.ready = trio.Event()
-        self.ended = trio.Event()
-        self._scope = trio.CancelScope()
-        self._on_end = on_end
-
-    async def run(self) -> None:
-        """Live, then report."""
-        with self._scope:
-            self.reason = await self.child.live(self.ready.set)
-        self.ended.set()
-        started = self.ready.is_set()
-        self.ready.set()
-        if started:
-            self._on_end(self)
-
-    async def wait_running(self) -> None:
-        """Wait until it serves; raise StartFailed if it ended before."""
-        await self.ready.wait()
-        if self.ended.is_set() and self.reason is not None:
-            raise StartFailed(self.child.cell.path, self.reason) from self.reason
-
-    async def stop(self) -> None:
-        """Ask it to stop; cancel it when its shutdown time has passed."""
-        self.child.ask_to_stop()
-        with trio.move_on_after(self.child.shutdown):
-            await self.ended.wait()
-        if not self.ended.is_set():
-            self._scope.cancel(reason="the shutdown time has passed")
-            await self.ended.wait()
+from .restart import RestartWindow, back_off, wants_restart
+from .task import Child, ChildTask
 
 
 class Supervisor:
     """Runs the children of one `SupervisorSpec`; to its own supervisor it is a child."""
 
-    shutdown = float("inf")  # each child has its own limit
-    keep_mailbox = True
+    shutdown = inf  # each child has its own limit
 
     def __init__(self, spec: SupervisorSpec, cell: Cell, children: Sequence[Child]) -> None:
         self.cell = cell
         self.restart = spec.restart
         self._spec = spec
-        self._children = list(children)
-        self._tasks: dict[Child, Task] = {}
-        self._ended: deque[Task] = deque()
-        self._awake = trio.CancelScope()
-        self._news = trio.Event()
-        self._window = RestartWindow(spec.intensity, spec.backoff)
+        self._children = tuple(children)
+        self._tasks: dict[Child, ChildTask] = {}
+        self._nursery: trio.Nursery | None = None
+        self._healers: trio.Nursery | None = None
+        self._final: bool | None = None  # None: whether the children are gone for good is open
+        self._prepare()
 
     async def live(self, on_running: Callable[[], None]) -> Exception | None:
         """Start the children and watch over them until asked to stop or forced to give up."""
-        self.cell.move(State.STARTING)
-        self.cell.incarnation += 1
-        self._awake = trio.CancelScope()
-        self._window = RestartWindow(self._spec.intensity, self._spec.backoff)
+        self.cell.begin()
         failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as self._nursery:
             try:
                 with self._awake:
-                    await self._start(self._children, nursery)
-                    self.cell.move(State.RUNNING)
-                    on_running()
-                    await self._watch_over(nursery)
-            except (StartFailed, RestartsExhausted) as error:
-                failure = error
+                    await self._watch_over(on_running)
+            except ExceptionGroup as group:
+                failure = _verdict(group)
             self.cell.move(State.STOPPING)
-            await self._stop(self._children, final=True)
-        self.cell.move(State.DOWN)
+            self._healers = None
+            await self._stop(self._children, final=self._final)
+        self._prepare()
         return failure
 
-    def ask_to_stop(self) -> None:
-        """Stop watching over the children and stop them."""
+    def ask_to_stop(self, *, final: bool) -> None:
+        """Stop watching over the children, and stop them."""
+        self._final = True if final else None
         self._awake.cancel(reason="the supervisor was asked to stop")
 
-    def abandon(self) -> None:
-        """Give up the children that never ran."""
+    def settle(self, *, final: bool) -> None:
+        """Pass the decision on to the children, which share this supervisor's fate."""
         for child in reversed(self._children):
-            child.abandon()
-        if self.cell.state is not State.STOPPED:
-            self.cell.end(None, final=True)
+            child.settle(final=final)
+        self.cell.settle(final=final)
 
-    async def _start(self, children: Sequence[Child], nursery: trio.Nursery) -> None:
-        for child in children:
-            task = self._tasks[child] = Task(child, self._report)
-            nursery.start_soon(task.run, name=child.cell.path)
-            await task.wait_running()
+    def _prepare(self) -> None:
+        """Be ready for the next incarnation, so that it can be asked to stop before it runs."""
+        self._awake = trio.CancelScope()
+        self._final = None
+        self._window = RestartWindow(self._spec.intensity, self._spec.backoff)
+        self._group_turn = trio.Lock()
 
-    async def _stop(self, children: Sequence[Child], *, final: bool) -> None:
+    async def _watch_over(self, on_running: Callable[[], None]) -> None:
+        async with trio.open_nursery() as self._healers:
+            async with self._group_turn:
+                await self._start(self._children)
+            self.cell.move(State.RUNNING)
+            on_running()
+            await trio.sleep_forever()
+
+    async def _start(self, children: Sequence[Child]) -> None:
+        """Start from left to right, each when the one before it serves; raise StartFailed."""
+        assert self._nursery is not None
+        in_order = [child for child in children if child.cell.state is not State.STOPPED]
+        try:
+            for at, child in enumerate(in_order):
+                if len(in_order) > 1:
+                    self.cell.to_start = tuple(later.cell for later in in_order[at:])
+                task = self._tasks[child] = ChildTask(child, self._on_end)
+                task.spawn(self._nursery)
+                await task.wait_running()
+        finally:
+            if len(in_order) > 1:
+                self.cell.to_start = ()
+
+    async def _stop(self, children: Sequence[Child], *, final: bool | None) -> None:
+        """Stop from right to left; `final` None leaves open what follows."""
         for child in reversed(children):
             task = self._tasks.pop(child, None)
             if task is not None:
-                await task.stop()
-                child.cell.end(task.reason, final=final)
-            elif final:
-                child.abandon()
+                await task.stop(final=final is True)
+            if final is not None:
+                child.settle(final=final)
 
-    def _report(self, task: Task) -> None:
-        self._ended.append(task)
-        self._news.set()
+    def _on_end(self, task: ChildTask) -> None:
+        if self._healers is not None and self._tasks.get(task.child) is task:
+            self.cell.runtime.spawn(self._healers, partial(self._heal, task), self.cell.path)
 
-    async def _watch_over(self, nursery: trio.Nursery) -> None:
-        while True:
-            while self._ended:
-                task = self._ended.popleft()
-                if self._tasks.get(task.child) is task:
-                    await self._heal(task.child, task.reason, nursery)
-            self._news = trio.Event()
-            await self._news.wait()
-
-    async def _heal(self, child: Child, reason: Exception | None, nursery: trio.Nursery) -> None:
-        del self._tasks[child]
-        if not wants_restart(child.restart, reason):
-            child.cell.end(reason, final=True)
+    async def _heal(self, task: ChildTask) -> None:
+        """Decide what follows the end of a child, and do it."""
+        if self._spec.strategy is Strategy.ONE_FOR_ONE:
+            await self._decide(task)
             return
-        child.cell.end(reason, final=False)
+        async with self._group_turn:
+            if self._tasks.get(task.child) is task:  # else a restart of its group came first
+                await self._decide(task)
+
+    async def _decide(self, task: ChildTask) -> None:
+        child = task.child
+        if not wants_restart(child.restart, child.cell.reason):
+            del self._tasks[child]
+            child.settle(final=True)
+            return
+        group = self._group(child)
         while True:
-            group = self._group(child)
-            try:
-                delay = self._window.count(self.cell.path, child.cell.path, reason)
-            except RestartsExhausted as error:
-                self.cell.observe(Kind.GAVE_UP, child.cell.last_event, str(error))
-                raise
+            delay = self._window.count(self.cell, child.cell)
             await self._stop(group, final=False)
-            await restart_after(delay, group)
+            await back_off(delay, [one.cell for one in group])
             try:
-                await self._start(group, nursery)
+                await self._start(group)
                 return
-            except StartFailed as error:
-                reason = error
+            except StartFailed:
+                child = next(one for one in group if one.cell.state is State.ENDED)
 
     def _group(self, child: Child) -> list[Child]:
+        """Return who is restarted with `child`, which itself is always among them."""
         at = self._children.index(child)
         match self._spec.strategy:
             case Strategy.ONE_FOR_ONE:
-                group = [child]
+                return [child]
             case Strategy.ONE_FOR_ALL:
                 group = self._children
             case Strategy.REST_FOR_ONE:
                 group = self._children[at:]
-        return [one for one in group if one is child or one.restart is not Restart.TEMPORARY]
+        return [one for one in group if one.cell.state is not State.STOPPED]
 
 
-def wants_restart(restart: Restart, reason: Exception | None) -> bool:
-    """Whether a child that ended for `reason` is started again."""
-    match restart:
-        case Restart.PERMANENT:
-            return True
-        case Restart.TRANSIENT:
-            return reason is not None
-        case Restart.TEMPORARY:
-            return False
-
-
-async def restart_after(delay: float, children: Sequence[Child]) -> None:
-    """Trace the decision, forget the mailboxes that must not be kept, wait out the backoff."""
-    for child in children:
-        child.cell.restarts += 1
-        child.cell.observe(Kind.RESTART, child.cell.last_event, f"in {delay:.3f} s")
-        if not child.keep_mailbox:
-            child.cell.forget("restarted")
-    await trio.sleep(delay)
+def _verdict(group: ExceptionGroup[Exception]) -> Exception:
+    """Return why the supervisor gives up; anything else is a bug and goes on its way."""
+    expected, unexpected = group.split((StartFailed, RestartsExhausted))
+    if unexpected is not None or expected is None:
+        raise group
+    failure: Exception = expected
+    while isinstance(failure, ExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure

@@ -3,14 +3,15 @@
 Hot paths hand over the object they already have; a `Record` is made only when somebody reads.
 """
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from time import perf_counter
-from typing import Protocol, TypeAlias, final
+from typing import Final, Protocol, TypeAlias, final
 
-from .span import Scope, new_span_id
+from .span import Scope
 
 
 class Kind(Enum):
@@ -58,7 +59,9 @@ class Traced(Protocol):
 
 
 Sink: TypeAlias = Callable[[Traced], None]
-"""Told of each observation as it happens; must be quick, must not raise."""
+"""Told of each observation as it happens; must be quick. One that raises is detached."""
+
+_log: Final = logging.getLogger(__name__)
 
 
 def span_hex(span_id: int) -> str:
@@ -70,39 +73,48 @@ def span_hex(span_id: int) -> str:
 class Event:
     """An observation that is not a message: a decision of a supervisor, a loss, a refusal."""
 
-    __slots__ = ("at", "detail", "incarnation", "kind", "message", "parent_id", "path", "span_id")
-    __slots__ += ("trace_id",)
+    __slots__ = (
+        "at",
+        "detail",
+        "incarnation",
+        "kind",
+        "message",
+        "parent_id",
+        "path",
+        "span_id",
+        "trace_id",
+    )
 
     def __init__(
         self, kind: Kind, path: str, incarnation: int, cause: "Scope | Event | None", at: float
     ) -> None:
+        fresh = Scope(None, 0)
         self.kind = kind
         self.path = path
         self.incarnation = incarnation
         self.at = at
-        self.span_id = new_span_id()
+        self.span_id = fresh.span_id
         self.parent_id = cause.span_id if cause else 0
-        self.trace_id = cause.trace_id if cause else Scope(None, 0).trace_id
+        self.trace_id: int = cause.trace_id if cause else fresh.trace_id
         self.message: object = None
         self.detail = ""
 
     def record(self) -> Record:
         """Make the readable form."""
-        message_type = "" if self.message is None else type(self.message).__name__
         return Record(
-            self.kind,
-            self.at,
-            f"{self.trace_id:032x}",
-            span_hex(self.span_id),
-            span_hex(self.parent_id),
-            self.path,
-            self.incarnation,
-            message_type,
-            self.message,
-            0.0,
-            0.0,
-            self.kind.value,
-            self.detail,
+            kind=self.kind,
+            at=self.at,
+            trace_id=f"{self.trace_id:032x}",
+            span_id=span_hex(self.span_id),
+            parent_id=span_hex(self.parent_id),
+            path=self.path,
+            incarnation=self.incarnation,
+            message_type="" if self.message is None else type(self.message).__name__,
+            message=self.message,
+            wait_us=0.0,
+            handling_us=0.0,
+            outcome=self.kind.value,
+            detail=self.detail,
         )
 
 
@@ -169,5 +181,9 @@ class Trace:
         return {**{kind: self._counts[kind] for kind in Kind}, Kind.MESSAGE: self._messages}
 
     def _tell(self, traced: Traced) -> None:
-        for sink in self._sinks:
-            sink(traced)
+        for sink in tuple(self._sinks):
+            try:
+                sink(traced)
+            except Exception:
+                self._sinks.remove(sink)
+                _log.exception("a trace sink failed and was detached")

@@ -1,9 +1,9 @@
 """Running a tree: builds what the specs describe, runs it beside the caller, stops it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, Final, TypeVar, cast, overload
+from typing import Any, Final, TypeVar, overload
 
 import trio
 
@@ -13,12 +13,13 @@ from .child import AnySpec, ChildSpec, DynamicSpec, SupervisorSpec
 from .dynamic import DynamicRef, DynamicSupervisor
 from .ref import ActorRef
 from .registry import Registry, Snapshot
-from .supervisor import ActorChild, Child, Supervisor, Task
+from .supervisor import Supervisor
+from .task import ActorChild, Child, ChildTask
 from .trace import Trace
 
 M = TypeVar("M")
 
-TREE: Final[ContextVar["Tree"]] = ContextVar("september.actors.tree")
+_TREE: Final[ContextVar["Tree"]] = ContextVar("september.actors.tree")
 
 
 class Tree:
@@ -27,9 +28,10 @@ class Tree:
     def __init__(self, trace: Trace | None) -> None:
         self.trace = trace
         self.runtime = Runtime(trace)
+        self.runtime.context.run(_TREE.set, self)
         self.registry = Registry()
         self._cells: dict[AnySpec, Cell] = {}
-        self._dynamic: dict[str, DynamicSupervisor[Any]] = {}
+        self._dynamic: dict[AnySpec, DynamicSupervisor[Any]] = {}
 
     @overload
     def ref(self, of: ChildSpec[M]) -> ActorRef[M]: ...
@@ -38,84 +40,94 @@ class Tree:
     @overload
     def ref(self, of: str, actor: type[Actor[M]]) -> ActorRef[M]: ...
 
-    def ref(self, of: object, actor: object = None) -> object:
+    def ref(
+        self, of: ChildSpec[Any] | DynamicSpec[Any] | str, actor: type[Actor[Any]] | None = None
+    ) -> ActorRef[Any] | DynamicRef[Any]:
         """Return the ref of a spec, or of a path or unique name; raises LookupError.
 
-        For a name, `actor` is the class whose messages it takes (for the type checker).
+        With a name, `actor` is the class whose messages it takes, for the type checker.
         """
         if isinstance(of, str):
-            return ActorRef[Any](self.registry.find(of))
-        cell = self._cells.get(cast("AnySpec", of))
-        if cell is None:
-            raise LookupError(f"{of!r} is not in this tree")
+            return ActorRef(self.registry.find(of))
+        if of not in self._cells:
+            raise LookupError(f"{of.name} is not in this tree")
         if isinstance(of, DynamicSpec):
-            return DynamicRef(self._dynamic[cell.path])
-        return ActorRef[Any](cell)
+            return DynamicRef(self._dynamic[of])
+        return ActorRef(self._cells[of])
 
     def snapshot(self) -> list[Snapshot]:
         """Describe every actor and supervisor now."""
         return self.registry.snapshot()
 
-    def build(self, spec: AnySpec, parent: str = "") -> Child:
+    def build(self, spec: AnySpec, boss: Cell | None = None) -> Child:
         """Make the cells and the supervisors of `spec` and everything below it."""
-        cell = self._cell(spec, f"{parent}/{spec.name}" if parent else spec.name)
+        cell = self._cell(spec, boss)
         if isinstance(spec, ChildSpec):
             return ActorChild(spec, cell)
         if isinstance(spec, DynamicSpec):
-            dynamic = DynamicSupervisor[Any](spec, cell, self.runtime, self.registry)
-            self._dynamic[cell.path] = dynamic
+            dynamic = DynamicSupervisor(spec, cell, self.registry)
+            self._dynamic[spec] = dynamic
             return dynamic
-        return Supervisor(spec, cell, [self.build(child, cell.path) for child in spec.children])
+        return Supervisor(spec, cell, [self.build(child, cell) for child in spec.children])
 
-    def _cell(self, spec: AnySpec, path: str) -> Cell:
+    def _cell(self, spec: AnySpec, boss: Cell | None) -> Cell:
+        path = f"{boss.path}/{spec.name}" if boss else spec.name
         if spec in self._cells:
             raise ValueError(f"{path}: the same spec is already at {self._cells[spec].path}")
+        cell = Cell(path, self.runtime, boss)
         if isinstance(spec, ChildSpec):
             cell = Cell(
                 path,
                 self.runtime,
+                boss,
                 capacity=spec.mailbox,
                 overflow=spec.overflow,
                 urgent=frozenset(spec.urgent),
             )
-        else:
-            cell = Cell(path, self.runtime)
         self._cells[spec] = cell
         self.registry.add(cell)
         return cell
 
 
 def this_tree() -> Tree:
-    """Return the tree this code runs in: how a child's `start` finds the refs of its siblings."""
-    return TREE.get()
+    """Return the tree this code runs in: how a child's `start` finds the refs of its siblings.
+
+    They need not run yet. Raises LookupError outside the tasks of a tree.
+    """
+    return _TREE.get()
 
 
 @asynccontextmanager
-async def running_tree(spec: SupervisorSpec, *, trace: Trace | None = None) -> AsyncIterator[Tree]:
+async def running_tree(spec: SupervisorSpec, *, trace: Trace | None = None) -> AsyncGenerator[Tree]:
     """Run the tree of `spec` while the body runs; on the way out stop it, right to left.
 
-    Raises StartFailed if it does not come up. If the root gives up, the body is cancelled and
-    the failure (RestartsExhausted, with its causes) is raised.
+    Without a `trace` nothing is traced. Raises StartFailed if the tree does not come up. If
+    the root gives up, the body is cancelled and the failure (RestartsExhausted, with its
+    causes) is raised. Cancellation from outside stops the tree in order, too.
     """
     tree = Tree(trace)
     root = tree.build(spec)
     body = trio.CancelScope()
-    task = Task(root, lambda _: body.cancel(reason="the root supervisor gave up"))
+    tree.runtime.on_fatal = body.cancel
+    task = ChildTask(root, lambda _: body.cancel(reason="the root supervisor ended"))
+    raised: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_run_root, tree, task)
+        nursery.start_soon(_run_shielded, task, name=spec.name)
         try:
             await task.wait_running()
             with body:
                 yield tree
-        finally:
-            with trio.CancelScope(shield=True):
-                await task.stop()
-            root.cell.end(task.reason, final=True)
-    if task.reason is not None:
-        raise task.reason
+        except BaseException as error:
+            raised = error  # raised below, outside the nursery, so that no group wraps it
+        with trio.CancelScope(shield=True):
+            await task.stop(final=True)
+        root.settle(final=True)
+    for failure in (tree.runtime.fatal, raised, root.cell.reason):
+        if failure is not None:
+            raise failure
 
 
-async def _run_root(tree: Tree, task: Task) -> None:
-    TREE.set(tree)
+async def _run_shielded(task: ChildTask) -> None:
+    """Keep outer cancellation away: the tree is stopped in order, not all at once."""
     with trio.CancelScope(shield=True):
         await task.run()

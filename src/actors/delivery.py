@@ -1,0 +1,170 @@
+"""Delivery: how a message gets to an actor, and its answer back to the task that asked."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from math import inf
+
+import trio
+
+from .cell import Cell, CrashSignal, Envelope, Handler, Runtime, State, crashed
+from .deadlock import find_circle
+from .errors import ActorStopped, CallTimeout, DeadlockDetected
+from .message import Later, Reply
+from .span import CURRENT, Scope
+from .trace import Kind
+
+_INLINE_BEFORE_CHECKPOINT = 32
+"""Inline calls between two real checkpoints, so that a busy caller starves nobody."""
+
+
+async def ask(envelope: Envelope, sender: Scope | None) -> object:
+    """Have the message handled; return the answer."""
+    cell = envelope.cell
+    if cell.ready_inline:
+        await _breathe(cell.runtime)
+        if cell.ready_inline and cell.inline is not None:
+            answer = _handle_here(envelope, cell.inline)
+            if type(answer) is Reply:
+                return answer.value
+            with awaiting(sender, envelope):
+                return await _park(envelope)
+    _refuse_stopped(envelope)
+    with awaiting(sender, envelope):
+        _refuse_circle(envelope, sender)
+        cell.accept_call(envelope)
+        return await _park(envelope)
+
+
+async def send(envelope: Envelope, sender: Scope | None) -> None:
+    """Put the message into the mailbox, waiting for room."""
+    _refuse_stopped(envelope)
+    with awaiting(sender, envelope):
+        _refuse_circle(envelope, sender)
+        envelope.sends = True
+        envelope.cell.accept_call(envelope)
+        if envelope.sends:
+            await _park(envelope)
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+
+
+@contextmanager
+def awaiting(sender: Scope | None, envelope: Envelope) -> Generator[None]:
+    """Let it be known, for the finding of deadlocks, what the sender waits for."""
+    if sender is None:
+        yield
+        return
+    holder = sender.holder or sender
+    if holder.waits is None:
+        holder.waits = []
+    holder.waits.append(envelope)
+    try:
+        yield
+    finally:
+        holder.waits.remove(envelope)
+
+
+def _handle_here(envelope: Envelope, handler: Handler) -> object:
+    """Run the handler in this task: it is proven never to suspend, and its actor is idle."""
+    cell = envelope.cell
+    if envelope.deadline != inf and trio.current_time() >= envelope.deadline:
+        raise _missed(envelope, 0.0)
+    trace = cell.runtime.trace
+    if trace is not None:
+        envelope.began_at = trace.clock()
+    cell.current = envelope
+    token = CURRENT.set(envelope)
+    try:
+        handler(envelope.message).send(None)
+    except StopIteration as done:
+        answer = done.value
+    except Exception as error:
+        _crash_from_here(envelope, error)
+        raise crashed(cell.path, error) from error
+    else:
+        raise RuntimeError(f"{cell.path}: a handler proven never to suspend did")
+    finally:
+        CURRENT.reset(token)
+        cell.current = None
+    cell.handled += 1
+    return _take_answer(envelope, answer)
+
+
+def _take_answer(envelope: Envelope, answer: object) -> Reply | Later:
+    if type(answer) is Reply:
+        envelope.close("ok")
+        return answer
+    if type(answer) is Later:
+        envelope.cell.begin_work(envelope, answer)
+        return answer
+    error = TypeError(f"{envelope.cell.path}: handle returned {answer!r}, not a Reply or Later")
+    _crash_from_here(envelope, error)
+    raise crashed(envelope.cell.path, error) from error
+
+
+def _crash_from_here(envelope: Envelope, error: Exception) -> None:
+    cell = envelope.cell
+    cell.inline = None
+    cell.signal(CrashSignal(envelope, error))
+
+
+async def _breathe(runtime: Runtime) -> None:
+    runtime.inline_calls += 1
+    if runtime.inline_calls % _INLINE_BEFORE_CHECKPOINT:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    else:
+        await trio.lowlevel.checkpoint()
+
+
+async def _park(envelope: Envelope) -> object:
+    """Wait for the answer; cancellation and the deadline withdraw the request."""
+    envelope.caller = trio.lowlevel.current_task()
+
+    def withdraw(_: object) -> trio.lowlevel.Abort:
+        _withdraw(envelope)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    if envelope.deadline == inf:
+        await trio.lowlevel.wait_task_rescheduled(withdraw)
+    else:
+        began = trio.current_time()
+        with trio.CancelScope(deadline=envelope.deadline) as scope:
+            await trio.lowlevel.wait_task_rescheduled(withdraw)
+        if scope.cancelled_caught:
+            raise _missed(envelope, trio.current_time() - began)
+    error, value = envelope.error, envelope.value
+    envelope.error = envelope.value = None  # the trace keeps the envelope, not what it carried
+    if error is not None:
+        raise error
+    return value
+
+
+def _withdraw(envelope: Envelope) -> None:
+    envelope.caller = None
+    if envelope.cell.mailbox.remove(envelope):
+        envelope.close("withdrawn")
+    elif envelope.work is not None:
+        envelope.work.cancel()
+
+
+def _missed(envelope: Envelope, waited: float) -> CallTimeout:
+    envelope.cell.observe(Kind.DEADLINE, envelope)
+    return CallTimeout(envelope.cell.path, type(envelope.message).__name__, waited)
+
+
+def _refuse_stopped(envelope: Envelope) -> None:
+    cell: Cell = envelope.cell
+    if cell.state is State.STOPPED:
+        envelope.close("stopped")
+        raise ActorStopped(cell.path)
+
+
+def _refuse_circle(envelope: Envelope, sender: Scope | None) -> None:
+    if sender is None:
+        return
+    circle = find_circle(sender.holder or sender, envelope)
+    if circle is not None:
+        error = DeadlockDetected(circle)
+        envelope.cell.observe(Kind.DEADLOCK, envelope, str(error))
+        envelope.close("deadlock")
+        raise error

@@ -1,0 +1,178 @@
+"""One life of an actor, in one task: started, serving, stopping."""
+
+from collections.abc import Awaitable, Callable
+from math import inf
+from typing import Any, Final, cast
+
+import trio
+
+from .actor import Actor
+from .cell import Cell, CrashSignal, Envelope, Handler, State, StopSignal, WorkSignal
+from .errors import split_crash
+from .message import Later, Message, Reply
+from .span import CURRENT
+from .trace import Kind
+
+_BATCH: Final = 64
+"""Messages handled between two checkpoints, so that a full mailbox starves nobody."""
+
+
+class Started(Message[None]):
+    """Stands for the `started` hook, so that its calls have a span, a place and a deadline."""
+
+    __slots__ = ()
+
+
+class Stopping(Message[None]):
+    """Stands for the `stopping` hook."""
+
+    __slots__ = ()
+
+
+class Incarnation:
+    """Runs one actor from `started` to `stopping`; `shutdown` is in seconds."""
+
+    def __init__(self, actor: Actor[Any], cell: Cell, shutdown: float) -> None:
+        self._actor = actor
+        self._cell = cell
+        self._shutdown = shutdown
+        self._handle = cast("Handler", actor.handle)
+        self._nursery: trio.Nursery | None = None
+        actor.join_cell(cell)
+
+    async def run(self, on_running: Callable[[], None]) -> Exception | None:
+        """Live. Return the crash, or None for a normal end; cancellation passes through."""
+        cell = self._cell
+        crash: Exception | None = None
+        try:
+            await self._live(on_running)
+        except BaseException as error:
+            crash, passing = split_crash(error)
+            if passing is not None:
+                raise passing from None
+        finally:
+            cell.inline = None
+            cell.move(State.STOPPING)
+            crash = crash or self._unheard_crash()
+            if crash is not None:
+                cell.decide(Kind.CRASH, cell.current, repr(crash))
+            cell.fail_held(crash)
+            late = await self._say_goodbye()
+        return crash or late
+
+    async def _live(self, on_running: Callable[[], None]) -> None:
+        cell = self._cell
+        await self._start()
+        cell.move(State.RUNNING)
+        on_running()
+        if self._actor.inline:
+            cell.inline = self._handle
+        work = await self._serve()
+        if work is None:
+            return
+        async with trio.open_nursery() as self._nursery:  # most actors never need one
+            self._begin_work(work)
+            await self._serve()
+            self._nursery.cancel_scope.cancel()
+
+    async def _start(self) -> None:
+        cell = self._cell
+        birth = cell.birth or Envelope(Started(), cell, None, inf)
+        if cell.birth is None and cell.last_event is not None:
+            birth.trace_id, birth.parent_id = cell.last_event.trace_id, cell.last_event.span_id
+        cell.birth = None
+        await self._run_hook(birth, self._actor.started)
+
+    async def _run_hook(self, envelope: Envelope, hook: Callable[[], Awaitable[None]]) -> None:
+        CURRENT.set(envelope)
+        self._cell.current = envelope
+        await hook()
+        self._cell.current = None
+        envelope.close("ok")
+
+    async def _serve(self) -> WorkSignal | None:
+        """Handle messages until told to stop, or until the first work needs a nursery."""
+        cell = self._cell
+        mailbox = cell.mailbox
+        left = _BATCH
+        while True:
+            if cell.signals:
+                signal = cell.signals.pop(0)
+                if isinstance(signal, StopSignal):
+                    return None
+                if isinstance(signal, CrashSignal):
+                    cell.current = signal.envelope
+                    raise signal.error
+                if self._nursery is None:
+                    return signal
+                self._begin_work(signal)
+                continue
+            envelope = mailbox.take()
+            if envelope is None:
+                await mailbox.wait()
+                left = _BATCH
+                continue
+            await self._handle_one(envelope)
+            left -= 1
+            if not left:
+                await trio.lowlevel.checkpoint()
+                left = _BATCH
+
+    async def _handle_one(self, envelope: Envelope) -> None:
+        cell = self._cell
+        cell.current = envelope
+        CURRENT.set(envelope)
+        trace = cell.runtime.trace
+        if trace is not None:
+            envelope.began_at = trace.clock()
+        answer = await self._handle(envelope.message)
+        if type(answer) is Reply:
+            envelope.answer(answer.value)
+        elif type(answer) is Later:
+            cell.begin_work(envelope, answer)
+        else:
+            raise TypeError(f"{cell.path}: handle returned {answer!r}, not a Reply or Later")
+        cell.current = None
+        cell.handled += 1
+
+    def _begin_work(self, signal: WorkSignal) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._work, signal.envelope, signal.later)
+
+    async def _work(self, envelope: Envelope, later: Later) -> None:
+        CURRENT.set(envelope)
+        working = self._cell.working
+        with trio.CancelScope() as envelope.work:
+            value = await later.work()
+            envelope.answer(value)
+        if envelope.work.cancelled_caught:
+            envelope.close("withdrawn")
+        if working is not None:
+            working.pop(envelope, None)
+
+    def _unheard_crash(self) -> Exception | None:
+        """A crash in a caller's task that this task was cancelled before it could raise."""
+        for signal in self._cell.signals:
+            if isinstance(signal, CrashSignal):
+                self._cell.current = signal.envelope
+                return signal.error
+        return None
+
+    async def _say_goodbye(self) -> Exception | None:
+        """Run `stopping`, shielded and for at most the shutdown time; return its crash."""
+        cell = self._cell
+        deadline = trio.current_time() + self._shutdown
+        goodbye = Envelope(Stopping(), cell, None, deadline)
+        try:
+            with trio.CancelScope(shield=True, deadline=deadline):
+                await self._run_hook(goodbye, self._actor.stopping)
+        except BaseException as error:
+            crash, passing = split_crash(error)
+            if crash is not None:
+                cell.decide(Kind.CRASH, goodbye, f"in stopping: {crash!r}")
+            if passing is not None:
+                raise passing from None
+            return crash
+        finally:
+            cell.current = None
+        return None
