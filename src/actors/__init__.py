@@ -36,5 +36,5 @@ from .trace import Kind as Kind
 from .trace import Record as Record
 from .trace import Trace as Trace
 from .tree import Tree as Tree
+from .tree import ref_of as ref_of
 from .tree import running_tree as running_tree
-from .tree import this_tree as this_tree

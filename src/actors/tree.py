@@ -89,12 +89,19 @@ class Tree:
         return cell
 
 
-def this_tree() -> Tree:
-    """Return the tree this code runs in: how a child's `start` finds the refs of its siblings.
+@overload
+def ref_of(spec: ChildSpec[M]) -> ActorRef[M]: ...
+@overload
+def ref_of(spec: DynamicSpec[M]) -> DynamicRef[M]: ...
 
-    They need not run yet. Raises LookupError outside the tasks of a tree.
+
+def ref_of(spec: ChildSpec[Any] | DynamicSpec[Any]) -> ActorRef[Any] | DynamicRef[Any]:
+    """Return the ref of `spec` in the tree this code runs in.
+
+    For the `start` of a spec and for actors: `lambda: Coordinator(ref_of(SLOTS))`. The actor
+    need not run yet. Raises LookupError outside the tasks of a tree.
     """
-    return _TREE.get()
+    return _TREE.get().ref(spec)
 
 
 @asynccontextmanager
