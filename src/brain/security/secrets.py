@@ -6,7 +6,7 @@ turn out to be one: nothing of ordinary prose, and of a suspicious run only unti
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 from ..channels.events import JsonObject
 from .shapes import (
@@ -30,14 +30,24 @@ _FRESH: Final = " "
 """The context of a text's beginning, and of what follows a secret."""
 
 
+_KEY: Final = 2
+
+Shapes: TypeAlias = dict[str, list[tuple[str, Shape]]]
+"""Each mark and its shape, by the mark's first `_KEY` characters."""
+
+
 class SecretScrubber:
     """Knows the shapes of secrets and the Engine's own; makes scrubbers of single streams."""
 
     def __init__(self, values: Iterable[str] = (), shapes: tuple[Shape, ...] = SHAPES) -> None:
         """`values` are exact secrets; those shorter than SHORTEST_VALUE are left alone."""
         known = sorted({value for value in values if len(value) >= SHORTEST_VALUE})
-        self._shapes: tuple[Shape, ...] = (*map(Exactly, known), *shapes)
-        self._mark = any_mark(self._shapes)
+        every: tuple[Shape, ...] = (*map(Exactly, known), *shapes)
+        self._mark = any_mark(every)
+        self._shapes: Shapes = {}
+        for shape in every:
+            for mark in shape.marks:
+                self._shapes.setdefault(mark[:_KEY], []).append((mark, shape))
 
     def stream(self) -> "StreamScrubber":
         """Begin a text that will come in pieces."""
@@ -74,7 +84,7 @@ class StreamScrubber:
 
     __slots__ = ("_mark", "_more", "_seen", "_sent", "_shapes")
 
-    def __init__(self, shapes: tuple[Shape, ...], mark: re.Pattern[str]) -> None:
+    def __init__(self, shapes: Shapes, mark: re.Pattern[str]) -> None:
         self._shapes = shapes
         self._mark = mark
         self._seen = _FRESH  # a character of context, the last ones sent, those held back
@@ -140,10 +150,10 @@ class StreamScrubber:
         found: list[tuple[int, Found]] = []
         waiting: list[int] = []
         inside_word = seen[begin - 1].isascii() and seen[begin - 1].isalnum()
-        for shape in self._shapes:
-            start = _after_mark(shape, seen, begin)
-            if start is None or (inside_word and shape.bounded):
+        for mark, shape in self._shapes[seen[begin : begin + _KEY]]:
+            if not seen.startswith(mark, begin) or (inside_word and shape.bounded):
                 continue
+            start = begin + len(mark)
             verdict = shape.judge(seen, start, final)
             if isinstance(verdict, Found):
                 found.append((start, verdict))
@@ -164,11 +174,3 @@ class StreamScrubber:
 
 def _reach(found: Found) -> tuple[int, bool]:
     return found.end, found.more is not None
-
-
-def _after_mark(shape: Shape, text: str, begin: int) -> int | None:
-    """Where the secret part would start if a mark of `shape` stands at `begin`."""
-    for mark in shape.marks:
-        if text.startswith(mark, begin):
-            return begin + len(mark)
-    return None
