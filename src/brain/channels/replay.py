@@ -1,98 +1,128 @@
 """Following the log: what is buffered first, then what comes, each event exactly once."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
+from typing import Final, Self
 
-from ...actors import ActorRef, ActorStopped
+import trio
+
+from ...actors import ActorRef
 from ..store.connection import Connection
 from ..store.database import Database
-from .frame import Frame, stored
+from .frame import stored
 from .log import Frames, LogMessage, Subscribe, Subscription, Unsubscribe
 
-PAGE = 500
+PAGE: Final = 500
 """Events read from the brain at a time."""
 
-NEWEST = 2**63 - 1
+NEWEST: Final = 2**63 - 1
 """Above every event id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Follower:
-    """Follows the log for one task or all, through lag and restarts of the log."""
+class Following:
+    """Iterates over frames with ids above `after`, in batches, of one task or of all (None).
 
-    log: ActorRef[LogMessage]
-    database: Database
+    Ends when all turns in `until` have closed; with none, when the buffer has been read. With
+    `turn` only that turn's frames come, and it ends when that turn closes. Use as a context
+    manager: leaving it unsubscribes. A subscription that lagged too far, or that the log lost in
+    a restart, is taken up again where it ended.
+    """
 
-    async def turn(self, task_id: str, turn_id: str, after: int) -> AsyncIterator[Frames]:
-        """The frames of one turn after the id `after`, until the turn closes."""
-        async for frames in self._everything(task_id, after):
-            mine = tuple(frame for frame in frames if frame.turn_id == turn_id)
-            if mine:
-                yield mine
-            if any(frame.closing for frame in mine):
-                return
+    def __init__(
+        self,
+        log: ActorRef[LogMessage],
+        database: Database,
+        *,
+        task_id: str | None,
+        after: int,
+        until: frozenset[str] = frozenset(),
+        turn: str | None = None,
+    ) -> None:
+        self._log = log
+        self._database = database
+        self._task = task_id
+        self._after = after
+        self._turn = turn
+        self._until = set(until) if turn is None else {turn}
+        self._live = bool(self._until)
+        self._subscription: Subscription | None = None
 
-    async def buffered(self, task_id: str | None, after: int) -> AsyncIterator[Frames]:
-        """What is in the log after the id `after`, and nothing that comes later."""
-        async for page in self._stored(task_id, after, NEWEST):
-            yield page
+    def __enter__(self) -> Self:
+        return self
 
-    async def until_idle(
-        self, task_id: str | None, after: int, open_turns: frozenset[str]
-    ) -> AsyncIterator[Frames]:
-        """What is buffered, then live frames until all of `open_turns` have closed."""
-        waiting = set(open_turns)
-        async for frames in self._everything(task_id, after):
-            yield frames
-            waiting -= {frame.turn_id for frame in frames if frame.closing}
-            if not waiting:
-                return
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._leave()
 
-    async def _everything(self, task_id: str | None, after: int) -> AsyncIterator[Frames]:
-        """Frames for ever; a cut subscription is taken up again where it ended."""
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frames:
         while True:
-            subscription = await self.log.call(Subscribe(task_id, after))
+            if self._live and not self._until:
+                raise StopAsyncIteration
+            frames = await self._next()
+            self._after = frames[-1].id
+            self._until.difference_update(frame.turn_id for frame in frames if frame.closing)
+            mine = self._mine(frames)
+            if mine:
+                return mine
+
+    def _mine(self, frames: Frames) -> Frames:
+        if self._turn is None:
+            return frames
+        return tuple(frame for frame in frames if frame.turn_id == self._turn)
+
+    async def _next(self) -> Frames:
+        if not self._live:
+            return await self._page(NEWEST) or _stop()
+        while True:
+            subscription = self._subscription or await self._join()
+            if self._after < subscription.head:
+                frames = await self._buffered(subscription)
+                if frames:
+                    return frames
+                self._after = subscription.head
             try:
-                async for frames in self._subscribed(task_id, after, subscription):
-                    after = frames[-1].id
-                    yield frames
-            finally:
-                self._leave(subscription)
+                return await subscription.live.receive()
+            except trio.EndOfChannel:
+                self._leave()
 
-    async def _subscribed(
-        self, task_id: str | None, after: int, subscription: Subscription
-    ) -> AsyncIterator[Frames]:
+    async def _buffered(self, subscription: Subscription) -> Frames:
+        """Frames up to the subscription's head, from memory where they still are."""
         if subscription.complete:
-            if subscription.recent:
-                yield subscription.recent
-        else:
-            async for page in self._stored(task_id, after, subscription.head):
-                yield page
-        with subscription.live:
-            async for frames in subscription.live:
-                yield frames
+            return tuple(frame for frame in subscription.recent if frame.id > self._after)
+        return await self._page(subscription.head)
 
-    def _leave(self, subscription: Subscription) -> None:
-        try:
-            self.log.cast(Unsubscribe(subscription.key))
-        except ActorStopped:
-            return
+    async def _page(self, head: int) -> Frames:
+        read = partial(_page, task_id=self._task, after=self._after, head=head)
+        return await self._database.read(read)
 
-    async def _stored(self, task_id: str | None, after: int, head: int) -> AsyncIterator[Frames]:
-        while after < head:
-            page = await self.database.read(partial(_page, task_id=task_id, after=after, head=head))
-            if not page:
-                return
-            yield page
-            after = page[-1].id
+    async def _join(self) -> Subscription:
+        self._subscription = await self._log.call(Subscribe(self._task, self._after))
+        return self._subscription
+
+    def _leave(self) -> None:
+        if self._subscription is not None:
+            self._subscription.live.close()
+            self._log.cast(Unsubscribe(self._subscription.key))
+            self._subscription = None
 
 
-def _page(connection: Connection, task_id: str | None, after: int, head: int) -> tuple[Frame, ...]:
+def _stop() -> Frames:
+    raise StopAsyncIteration
+
+
+def _page(connection: Connection, task_id: str | None, after: int, head: int) -> Frames:
     """Up to PAGE frames with ids in (after, head]."""
+    only = "task_id = ?3 AND" if task_id is not None else "?3 IS NULL AND"
     rows = connection.execute(
         "SELECT id, task_id, turn_id, type, data FROM channel_events"
-        " WHERE id > ?1 AND id <= ?2 AND (?3 IS NULL OR task_id = ?3) ORDER BY id LIMIT ?4",
-        (after, head, task_id, PAGE),
+        f" WHERE {only} id > ?1 AND id <= ?2 ORDER BY id LIMIT {PAGE}",
+        (after, head, task_id),
     )
     return tuple(stored(*row) for row in rows)
