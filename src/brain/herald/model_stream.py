@@ -1,0 +1,122 @@
+"""One open model stream as a turn reads it: guarded by deadlines, silent until it is visible."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+import trio
+
+from ...errors import SeptemberError
+from ..channels.events import CacheHitRatioAlert
+from .conversation import (
+    BlockStarted,
+    BlockStopped,
+    Finished,
+    Piece,
+    TextPiece,
+    ThinkingPiece,
+)
+from .failures import Attempt
+from .provider import Fault, ProviderError
+from .provider_actor import Abandoned, Failed, Outcome, Succeeded
+
+
+class Completed(Finished, frozen=True, kw_only=True):
+    """The last piece: `Finished`, and what the call meant for this Engine.
+
+    `cost_usd` is at list price, None for a model without a known one; `context_window` is in
+    tokens, of the model that answered. `attempts` failed before this one.
+    """
+
+    provider: str
+    cost_usd: float | None
+    context_window: int
+    attempts: tuple[Attempt, ...] = ()
+    cache_alert: CacheHitRatioAlert | None = None
+
+
+ModelPiece: TypeAlias = BlockStarted | TextPiece | ThinkingPiece | BlockStopped | Completed
+"""What a turn reads; the last one is `Completed`."""
+
+
+class ModelStream:
+    """Pieces of one call. `open` reads up to the first visible one; iterating gives them all.
+
+    `idle_s` bounds the silence before each piece and `until` (a trio time) the whole call. Inside
+    a tool_use block no piece is due before its end, so there only `until` and the adapter's own
+    limit on a silent socket hold.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        idle_s: float,
+        until: float,
+        complete: Callable[[Finished], Awaitable[Completed]],
+        explain: Callable[[ProviderError], SeptemberError],
+    ) -> None:
+        self._provider = provider
+        self._idle_s = idle_s
+        self._until = until
+        self._complete = complete
+        self._explain = explain
+        self._held: deque[ModelPiece] = deque()
+        self._live: AsyncIterator[Piece] | None = None
+        self._in_tool = False
+        self.outcome: Outcome = Abandoned()
+
+    async def open(self, live: AsyncIterator[Piece]) -> None:
+        """Read until something must be shown. Raises ProviderError, after which one may retry."""
+        self._live = live
+        visible = False
+        while not visible:
+            piece = await self._read(live)
+            visible = isinstance(piece, TextPiece | ThinkingPiece | Completed)
+            self._held.append(piece)
+
+    def __aiter__(self) -> AsyncIterator[ModelPiece]:
+        return self
+
+    async def __anext__(self) -> ModelPiece:
+        """The next piece. Raises SeptemberError: by now a failure is final."""
+        if self._held:
+            await trio.lowlevel.checkpoint()
+            return self._held.popleft()
+        if self._live is None or isinstance(self.outcome, Succeeded):
+            raise StopAsyncIteration
+        try:
+            return await self._read(self._live)
+        except ProviderError as failure:
+            self._live = None
+            self.outcome = Failed(failure.fault, failure.retry_after)
+            raise self._explain(failure) from failure
+
+    async def _read(self, live: AsyncIterator[Piece]) -> ModelPiece:
+        while True:
+            piece = await self._next(live)
+            if isinstance(piece, Finished):
+                completed = await self._complete(piece)
+                self.outcome = Succeeded()
+                return completed
+            self._note_tool(piece)
+            if not isinstance(piece, TextPiece | ThinkingPiece) or piece.text:
+                return piece
+
+    async def _next(self, live: AsyncIterator[Piece]) -> Piece:
+        idle_s = trio.current_time() + self._idle_s
+        deadline = self._until if self._in_tool else min(self._until, idle_s)
+        with trio.CancelScope(deadline=deadline):
+            try:
+                return await anext(live)
+            except StopAsyncIteration:
+                raise self._error(Fault.CUT, "the stream ended before the answer did") from None
+        if deadline == self._until:
+            raise self._error(Fault.TIMEOUT, "the call took longer than LLM_TIMEOUT_S")
+        raise self._error(Fault.TIMEOUT, f"silent for {self._idle_s:g} s (LLM_IDLE_TIMEOUT_S)")
+
+    def _note_tool(self, piece: Piece) -> None:
+        if isinstance(piece, BlockStarted | BlockStopped):
+            self._in_tool = isinstance(piece, BlockStarted) and piece.block_type == "tool_use"
+
+    def _error(self, fault: Fault, message: str) -> ProviderError:
+        return ProviderError(fault, message, provider=self._provider)
