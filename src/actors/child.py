@@ -59,7 +59,7 @@ def check_name(name: str) -> None:
         raise ValueError(f"a child's name must be non-empty and without '/': {name!r}")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ChildSpec(Generic[M]):
     """One actor: how to make it, when to restart it, how long it may take to stop (seconds).
 
@@ -80,7 +80,7 @@ class ChildSpec(Generic[M]):
         check_name(self.name)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class DynamicSpec(Generic[M]):
     """A supervisor whose children, all of one message type, are started by key at run time.
 
@@ -114,7 +114,7 @@ class DynamicSpec(Generic[M]):
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class SupervisorSpec:
     """A supervisor and its children, started left to right and stopped right to left."""
 

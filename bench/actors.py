@@ -1,0 +1,360 @@
+"""Speed and weight of the actor runtime beside a bare trio channel and Pykka, in one run.
+
+    .venv/bin/python bench/actors.py [--rounds 5] [--idle 100000]
+
+Every figure is the median of alternating rounds on this machine; only the ratios travel.
+"""
+
+import argparse
+import gc
+import statistics
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import TypeAlias
+
+import pykka
+import trio
+import trio.testing
+from rich.console import Console
+from rich.table import Table
+
+from september.actors import (
+    Actor,
+    ActorRef,
+    ChildSpec,
+    DynamicSpec,
+    Message,
+    Reply,
+    SupervisorSpec,
+    Trace,
+    running_tree,
+)
+
+TELLS = 20_000
+ASKS = 5_000
+SPAWNS = 2_000
+WEIGHED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Message[None]):
+    """Add to the sum."""
+
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Total(Message[int]):
+    """Ask for the sum."""
+
+
+SumMessage: TypeAlias = Add | Total
+
+
+class InlineSum(Actor[SumMessage]):
+    """An actor whose handler never suspends, like most."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    async def handle(self, msg: SumMessage) -> Reply:
+        match msg:
+            case Add(amount):
+                self._sum += amount
+                return msg.done()
+            case Total():
+                return msg.reply(self._sum)
+
+
+async def _nothing() -> None:
+    """Await without suspending."""
+
+
+class TaskSum(InlineSum):
+    """The same with a handler that may suspend, so it runs in the actor's own task."""
+
+    async def handle(self, msg: SumMessage) -> Reply:
+        await _nothing()
+        return await super().handle(msg)
+
+
+class PykkaSum(pykka.ThreadingActor):
+    """The same in Pykka."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sum = 0
+
+    def on_receive(self, message: object) -> int | None:
+        match message:
+            case Add(amount):
+                self._sum += amount
+                return None
+            case _:
+                return self._sum
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Tells and asks per second; ask latencies and spawn in microseconds."""
+
+    tell: float
+    ask: float
+    p50: float
+    p99: float
+    spawn: float
+
+
+def latencies(taken: list[float]) -> tuple[float, float, float]:
+    """Return asks per second, p50 and p99 (µs) of the seconds that asks took."""
+    taken.sort()
+    at = [taken[len(taken) // 2], taken[len(taken) * 99 // 100]]
+    return len(taken) / sum(taken), at[0] * 1e6, at[1] * 1e6
+
+
+async def bare_trio() -> Figures:
+    """Measure a task that reads a memory channel, answering through an Event."""
+    tell = await _bare_tell()
+    ask, p50, p99 = latencies(await _bare_asks())
+    return Figures(tell, ask, p50, p99, await _bare_spawn())
+
+
+async def _bare_reader(inbox: trio.MemoryReceiveChannel[tuple[int, trio.Event | None]]) -> None:
+    total = 0
+    with inbox:
+        async for amount, asked in inbox:
+            total += amount
+            if asked is not None:
+                asked.set()
+
+
+async def _bare_tell() -> float:
+    outbox, inbox = trio.open_memory_channel[tuple[int, trio.Event | None]](256)
+    began = perf_counter()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_bare_reader, inbox)
+        with outbox:
+            for _ in range(TELLS):
+                await outbox.send((1, None))
+    return TELLS / (perf_counter() - began)
+
+
+async def _bare_asks() -> list[float]:
+    outbox, inbox = trio.open_memory_channel[tuple[int, trio.Event | None]](256)
+    taken: list[float] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_bare_reader, inbox)
+        with outbox:
+            for _ in range(ASKS):
+                began = perf_counter()
+                answered = trio.Event()
+                await outbox.send((1, answered))
+                await answered.wait()
+                taken.append(perf_counter() - began)
+    return taken
+
+
+async def _bare_spawn() -> float:
+    async with trio.open_nursery() as nursery:
+        began = perf_counter()
+        for _ in range(SPAWNS):
+            nursery.start_soon(trio.sleep_forever)
+        await trio.testing.wait_all_tasks_blocked()
+        taken = perf_counter() - began
+        nursery.cancel_scope.cancel()
+    return taken / SPAWNS * 1e6
+
+
+async def with_pykka() -> Figures:
+    """Measure Pykka, whose actors are threads."""
+    ref = PykkaSum.start()
+    began = perf_counter()
+    for _ in range(TELLS):
+        ref.tell(Add(1))
+    ref.ask(Total())
+    tell = TELLS / (perf_counter() - began)
+    taken: list[float] = []
+    for _ in range(ASKS):
+        start = perf_counter()
+        ref.ask(Total())
+        taken.append(perf_counter() - start)
+    ref.stop()
+    began = perf_counter()
+    refs = [PykkaSum.start() for _ in range(SPAWNS // 4)]
+    spawn = (perf_counter() - began) / len(refs) * 1e6
+    pykka.ActorRegistry.stop_all()
+    return Figures(tell, *latencies(taken), spawn)
+
+
+async def with_actors(kind: type[InlineSum], traced: bool) -> Figures:
+    """Measure this runtime."""
+    child = ChildSpec("sum", kind, mailbox=256)
+    dynamic = DynamicSpec[SumMessage]("many")
+    trace = Trace() if traced else None
+    async with running_tree(SupervisorSpec("bench", (child, dynamic)), trace=trace) as tree:
+        ref = tree.ref(child)
+        tell = await _tell(ref)
+        ask, p50, p99 = latencies(await _asks(ref))
+        many = tree.ref(dynamic)
+        began = perf_counter()
+        async with trio.open_nursery() as nursery:
+            for number in range(SPAWNS):
+                nursery.start_soon(many.start, str(number), kind)
+        spawn = (perf_counter() - began) / SPAWNS * 1e6
+    return Figures(tell, ask, p50, p99, spawn)
+
+
+async def _tell(ref: ActorRef[SumMessage]) -> float:
+    began = perf_counter()
+    for _ in range(TELLS // 128):
+        for _ in range(127):
+            ref.cast(Add(1))
+        await ref.send(Add(1))
+        await trio.lowlevel.checkpoint()
+    await ref.call(Total())
+    return TELLS / (perf_counter() - began)
+
+
+async def _asks(ref: ActorRef[SumMessage]) -> list[float]:
+    taken: list[float] = []
+    for _ in range(ASKS):
+        began = perf_counter()
+        await ref.call(Total())
+        taken.append(perf_counter() - began)
+    return taken
+
+
+SYSTEMS: dict[str, Callable[[], Awaitable[Figures]]] = {
+    "bare trio channel + Event": bare_trio,
+    "Pykka": with_pykka,
+    "actors, untraced": partial(with_actors, InlineSum, False),
+    "actors, traced": partial(with_actors, InlineSum, True),
+    "actors with awaiting handler, untraced": partial(with_actors, TaskSum, False),
+    "actors with awaiting handler, traced": partial(with_actors, TaskSum, True),
+}
+
+
+def measure(rounds: int) -> dict[str, Figures]:
+    """Run all systems in turn, `rounds` times, and take the median of each figure."""
+    seen: dict[str, list[Figures]] = {name: [] for name in SYSTEMS}
+    for _ in range(rounds):
+        for name, system in SYSTEMS.items():
+            gc.collect()
+            seen[name].append(trio.run(system))
+    return {name: median(figures) for name, figures in seen.items()}
+
+
+def median(figures: list[Figures]) -> Figures:
+    """Take the median of each figure on its own."""
+    return Figures(
+        *(
+            statistics.median(getattr(one, name) for one in figures)
+            for name in Figures.__dataclass_fields__
+        )
+    )
+
+
+def resident() -> int:
+    """Return the resident memory of this process, in bytes."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * 4096
+
+
+async def idle_actors(count: int, traced: bool) -> tuple[float, float]:
+    """Start `count` actors; return bytes per actor and seconds to start them all."""
+    dynamic = DynamicSpec[SumMessage]("many")
+    trace = Trace(keep=1024) if traced else None
+    async with running_tree(SupervisorSpec("bench", (dynamic,)), trace=trace) as tree:
+        many = tree.ref(dynamic)
+        gc.collect()
+        before, began = resident(), perf_counter()
+        for number in range(count):
+            await many.start(str(number), InlineSum)
+        taken = perf_counter() - began
+        gc.collect()
+        return (resident() - before) / count, taken
+
+
+async def idle_tasks(count: int) -> tuple[float, float]:
+    """Start `count` bare trio tasks; return bytes per task and seconds to start them all."""
+    async with trio.open_nursery() as nursery:
+        gc.collect()
+        before, began = resident(), perf_counter()
+        for _ in range(count):
+            nursery.start_soon(trio.sleep_forever)
+        await trio.testing.wait_all_tasks_blocked()
+        taken = perf_counter() - began
+        gc.collect()
+        weight = (resident() - before) / count
+        nursery.cancel_scope.cancel()
+    return weight, taken
+
+
+def weigh(what: str, count: int) -> tuple[float, float]:
+    """Measure memory in a fresh process, so that nothing is reused."""
+    command = [sys.executable, __file__, "--weigh", what, "--idle", str(count)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    weight, taken = printed.split()
+    return float(weight), float(taken)
+
+
+def show(console: Console, results: dict[str, Figures]) -> None:
+    """Print the figures, and each row's ratio to Pykka."""
+    table = Table(title="medians; ratios to Pykka in brackets")
+    for heading in ("", "tell/s", "ask/s", "ask p50 µs", "ask p99 µs", "spawn µs"):
+        table.add_column(heading, justify="right" if heading else "left")
+    pykka_figures = results["Pykka"]
+    for name, one in results.items():
+        table.add_row(
+            name,
+            f"{one.tell:,.0f} ({one.tell / pykka_figures.tell:.2f})",
+            f"{one.ask:,.0f} ({one.ask / pykka_figures.ask:.2f})",
+            f"{one.p50:.1f}",
+            f"{one.p99:.1f}",
+            f"{one.spawn:.1f}",
+        )
+    console.print(table)
+
+
+def show_ratios(console: Console, results: dict[str, Figures]) -> None:
+    """Print what tracing and the actor layer cost."""
+    for kind in ("actors", "actors with awaiting handler"):
+        off, on = results[f"{kind}, untraced"], results[f"{kind}, traced"]
+        bare = results["bare trio channel + Event"]
+        console.print(
+            f"{kind}: tracing costs {off.tell / on.tell - 1:.0%} of tell and "
+            f"{off.ask / on.ask - 1:.0%} of ask; spawn is {on.spawn / bare.spawn:.1f} x a bare task"
+        )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--idle", type=int, default=100_000)
+    parser.add_argument("--weigh", choices=("actors", "traced", "tasks"))
+    chosen = parser.parse_args()
+    if chosen.weigh == "tasks":
+        print(*trio.run(idle_tasks, chosen.idle))
+        return
+    if chosen.weigh:
+        print(*trio.run(idle_actors, chosen.idle, chosen.weigh == "traced"))
+        return
+    console = Console(width=120)
+    results = measure(chosen.rounds)
+    show(console, results)
+    show_ratios(console, results)
+    for what, count in (("tasks", WEIGHED), ("actors", WEIGHED), ("traced", chosen.idle)):
+        weight, taken = weigh(what, count)
+        console.print(
+            f"{count:,} idle {what}: {weight:,.0f} bytes each, "
+            f"{weight * count / 2**20:,.0f} MiB in all, started in {taken:.1f} s"
+        )
+
+
+if __name__ == "__main__":
+    main()
