@@ -1,0 +1,46 @@
+"""A command made ready: what to execute, with which environment, and how to end its tree."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+ScrubMode: TypeAlias = Literal["strict", "inherit"]
+
+SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PASSED_ON: Final = frozenset(
+    {"LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TERM"}
+    | {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS"}
+)
+"""Variables of the Engine's own environment that reach a command: none can hold a secret."""
+
+
+class Ending(Enum):
+    """How the whole process tree is ended from outside."""
+
+    NAMESPACE = auto()
+    """The executed program reports the init of a PID namespace; with init everything dies."""
+
+    REAPER = auto()
+    """The executed program ends its descendants itself when it gets SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A program to execute. `processes` is a limit the kernel does not enforce here, or None."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    folder: Path
+    ending: Ending
+    processes: int | None = None
+
+
+def environment(mode: ScrubMode, home: Path, extra: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """The environment of a command: of the Engine's own PASSED_ON, or with `inherit` all."""
+    own = os.environ
+    kept = own if mode == "inherit" else {name: own[name] for name in PASSED_ON & own.keys()}
+    fixed = {"PATH": SYSTEM_PATH, "HOME": str(home), "TMPDIR": "/tmp"}
+    return {"LANG": "C.UTF-8", "TERM": "dumb", **kept, **fixed, **dict(extra)}
