@@ -150,7 +150,7 @@ class Approvals(Actor[ApprovalMessage]):
             new_id("hitl"), ask.task_id, ask.turn_id, ask.kind, ask.question,
             ask.tool, ask.input, ask.options, now, now + self._lifetime_ms,
         )  # fmt: skip
-        events = (*ask.announce, _announcement(request))
+        events = (*ask.announce, announcement(request))
         insert = partial(_insert, ask=ask, request=request)
         await append(self._log, ask.task_id, ask.turn_id, events, insert)
         return request
@@ -231,7 +231,8 @@ def _answer_of(row: _Row) -> Answer:
     return Answer(_ENDED_BY[row.status], row.answer, row.feedback)
 
 
-def _announcement(request: Pending) -> HitlRequest:
+def announcement(request: Pending) -> HitlRequest:
+    """A request as the wire and GET /hitl/pending show it."""
     return HitlRequest(
         request_id=request.request_id,
         task_id=request.task_id,

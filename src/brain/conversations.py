@@ -1,0 +1,116 @@
+"""Reading the brain's conversations, and forgetting one."""
+
+from dataclasses import dataclass
+
+from ..errors import SeptemberError
+from .agent import transcript
+from .agent.transcript import StoredMessage
+from .clock import now_ms
+from .store.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A task as a list shows it. Times are milliseconds."""
+
+    task_id: str
+    title: str
+    agent: str
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page ends: the next one begins below it."""
+
+    updated_at: int
+    task_id: str
+
+
+def page(connection: Connection, limit: int, below: Position | None) -> tuple[Summary, ...]:
+    """Up to `limit` conversations, latest first."""
+    before = (below.updated_at, below.task_id) if below is not None else (2**62, "")
+    rows = connection.execute(
+        "SELECT task_id, title, agent, created_at, updated_at FROM conversations"
+        " WHERE (updated_at, task_id) < (?, ?) ORDER BY updated_at DESC, task_id DESC LIMIT ?",
+        (*before, limit),
+    )
+    return tuple(Summary(*row) for row in rows)
+
+
+def show(connection: Connection, task_id: str) -> tuple[Summary, tuple[StoredMessage, ...]]:
+    """A conversation with its transcript. Raises TASK_NOT_FOUND."""
+    found = connection.execute(
+        "SELECT task_id, title, agent, created_at, updated_at FROM conversations WHERE task_id = ?",
+        (task_id,),
+    ).fetchone()
+    if found is None:
+        raise _unknown(task_id)
+    return Summary(*found), transcript.load(connection, task_id)
+
+
+def forget(connection: Connection, task_id: str) -> None:
+    """Delete a conversation: turns, transcript, events and questions. Raises TASK_NOT_FOUND."""
+    connection.execute("DELETE FROM conversations WHERE task_id = ?", (task_id,))
+    if not connection.changes():
+        raise _unknown(task_id)
+    for table in (
+        "channel_events",
+        "channel_state_snapshots",
+        "hitl_requests",
+        "working_memory_log",
+        "trajectories",
+        "learning_signals",
+    ):
+        connection.execute(f"DELETE FROM {table} WHERE task_id = ?", (task_id,))
+
+
+def signal(
+    connection: Connection, task_id: str, turn_id: str | None, text: str, comment: str | None
+) -> None:
+    """Keep what a person thought of a turn or task. Raises TASK_NOT_FOUND."""
+    known = connection.execute(
+        "SELECT 1 FROM conversations WHERE task_id = ?1 AND (?2 IS NULL OR EXISTS ("
+        " SELECT 1 FROM turns WHERE turns.task_id = ?1 AND turns.turn_id = ?2))",
+        (task_id, turn_id),
+    ).fetchone()
+    if known is None:
+        raise _unknown(task_id)
+    connection.execute(
+        "INSERT INTO learning_signals (task_id, turn_id, signal, comment, created_at)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (task_id, turn_id, text, comment, now_ms()),
+    )
+
+
+def open_turns(connection: Connection, task_id: str | None) -> frozenset[str]:
+    """The turns of a task, or of all (None), that have not written their last event."""
+    rows = connection.execute(
+        "SELECT turn_id FROM turns WHERE status IN ('queued', 'running', 'waiting')"
+        " AND (?1 IS NULL OR task_id = ?1)",
+        (task_id,),
+    )
+    return frozenset(turn_id for (turn_id,) in rows)
+
+
+def last_event_at(connection: Connection, after_ms: int) -> int:
+    """The id of the last event at or before a time (milliseconds); 0 when there is none."""
+    found = connection.execute(
+        "SELECT coalesce(max(id), 0) FROM channel_events WHERE created_at <= ?", (after_ms,)
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def idle_since(connection: Connection) -> int | None:
+    """When a turn last began or ended (milliseconds); None for a brain without turns."""
+    found = connection.execute("SELECT max(updated_at) FROM conversations").fetchone()
+    return found[0] if found else None
+
+
+def _unknown(task_id: str) -> SeptemberError:
+    return SeptemberError(
+        "TASK_NOT_FOUND",
+        f"there is no task {task_id!r}; GET /conversations lists them",
+        {"task_id": task_id},
+    )

@@ -1,0 +1,153 @@
+"""The Engine's supervision tree, top to bottom, and nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ..actors import (
+    ActorRef,
+    ChildSpec,
+    DynamicSpec,
+    Intensity,
+    Strategy,
+    SupervisorSpec,
+    Trace,
+    Tree,
+    ref_of,
+    running_tree,
+)
+from ..config import EngineConfig, Secret
+from .agent.toolbox import toolbox
+from .agent.turn import TurnMessage
+from .agent.workshop import Limits, Workshop
+from .catalog import Catalog
+from .channels.log import EventLog, LogMessage
+from .coordinator.coordinator import Coordinator, CoordinatorMessage
+from .coordinator.slots import SlotMessage, TaskSlots
+from .herald.herald import HeraldMessage
+from .herald.tree import HeraldSpecs
+from .hitl import ApprovalMessage, Approvals
+from .sandbox.sandbox import Sandbox, SandboxMessage
+from .security.secrets import SecretScrubber
+from .store.brain_file import BrainFile
+from .store.database import Database
+from .store.store import Store, StoreMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A running Engine: what the outside may talk to."""
+
+    config: EngineConfig
+    tree: Tree
+    database: Database
+    log: ActorRef[LogMessage]
+    approvals: ActorRef[ApprovalMessage]
+    coordinator: ActorRef[CoordinatorMessage]
+    sandbox: ActorRef[SandboxMessage]
+    herald: ActorRef[HeraldMessage]
+
+
+class EngineSpecs:
+    """The specs of one Engine's actors. Their order is the order of start."""
+
+    def __init__(self, config: EngineConfig, catalog: Catalog) -> None:
+        self._config = config
+        self._catalog = catalog
+        brain = BrainFile(config.sqlite_db_path)
+        self._scrubber = SecretScrubber(secrets_of(config))
+        self.store: ChildSpec[StoreMessage] = ChildSpec(
+            "store",
+            lambda: Store(
+                brain, migrations=config.migrations, migrations_dir=config.migrations_dir
+            ),
+        )
+        self.log: ChildSpec[LogMessage] = ChildSpec("channels", lambda: EventLog(self.database()))
+        self.herald = HeraldSpecs(config)
+        self.sandbox: ChildSpec[SandboxMessage] = ChildSpec("sandbox", self._sandbox)
+        self.approvals: ChildSpec[ApprovalMessage] = ChildSpec("approvals", self._approvals)
+        self.slots: ChildSpec[SlotMessage] = ChildSpec(
+            "slots", lambda: TaskSlots(config.task_slots, config.task_queue)
+        )
+        self.turns: DynamicSpec[TurnMessage] = DynamicSpec("turns")
+        self.coordinator: ChildSpec[CoordinatorMessage] = ChildSpec(
+            "coordinator", self._coordinator
+        )
+
+    def root(self) -> SupervisorSpec:
+        """The whole tree."""
+        turns = (self.slots, self.turns, self.coordinator)
+        return SupervisorSpec(
+            "engine",
+            (
+                self.store,
+                self.log,
+                self.herald.root,
+                self.sandbox,
+                self.approvals,
+                SupervisorSpec("tasks", turns, strategy=Strategy.REST_FOR_ONE),
+            ),
+            intensity=Intensity(restarts=10, seconds=60),
+        )
+
+    def database(self) -> Database:
+        """The face of the brain, for whoever runs in this tree."""
+        return Database(ref_of(self.store))
+
+    def _sandbox(self) -> Sandbox:
+        config = self._config
+        return Sandbox(
+            mode=config.sandbox_mode,
+            network=config.sandbox_network,
+            scrub=config.subprocess_scrub_mode,
+        )
+
+    def _approvals(self) -> Approvals:
+        lifetime = self._config.channel_state_ttl_hitl
+        return Approvals(self.database(), ref_of(self.log), lifetime)
+
+    def _coordinator(self) -> Coordinator:
+        return Coordinator(self._workshop(), ref_of(self.slots), ref_of(self.turns), self._catalog)
+
+    def _workshop(self) -> Workshop:
+        config = self._config
+        return Workshop(
+            database=self.database(),
+            log=ref_of(self.log),
+            open_gateway=self.herald.gateway_opener(),
+            approvals=ref_of(self.approvals),
+            sandbox=ref_of(self.sandbox),
+            toolbox=toolbox(config),
+            scrubber=self._scrubber,
+            workspaces=config.workspace_root,
+            roots=config.allowed_roots,
+            limits=Limits(
+                max_iterations=config.max_iterations,
+                concurrent_tools=config.claude_code_max_tool_use_concurrency,
+            ),
+        )
+
+
+def secrets_of(config: EngineConfig) -> tuple[str, ...]:
+    """Every secret value the Engine was given: what must never leave it."""
+    values = (getattr(config, name) for name in config.__dataclass_fields__)
+    return tuple(value.reveal() for value in values if isinstance(value, Secret))
+
+
+@asynccontextmanager
+async def running_engine(
+    config: EngineConfig, catalog: Catalog, *, trace: Trace | None = None
+) -> AsyncIterator[Engine]:
+    """Run an Engine while the body runs. Raises StartFailed (see its cause) if it cannot."""
+    specs = EngineSpecs(config, catalog)
+    async with running_tree(specs.root(), trace=trace) as tree:
+        yield Engine(
+            config=config,
+            tree=tree,
+            database=Database(tree.ref(specs.store)),
+            log=tree.ref(specs.log),
+            approvals=tree.ref(specs.approvals),
+            coordinator=tree.ref(specs.coordinator),
+            sandbox=tree.ref(specs.sandbox),
+            herald=tree.ref(specs.herald.herald),
+        )

@@ -1,0 +1,259 @@
+"""The port's other side: an Engine's actors, as the routes see them."""
+
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+import trio
+
+from ..actors import ActorError, Snapshot
+from ..brain import conversations
+from ..brain.agent.request import TurnRequest
+from ..brain.catalog import Catalog, load_catalog
+from ..brain.channels.events import HitlRequest
+from ..brain.channels.replay import Following
+from ..brain.clock import iso
+from ..brain.conversations import Position, Summary
+from ..brain.coordinator import coordinator as tasks
+from ..brain.hitl import ListPending, Respond, announcement
+from ..brain.tree import Engine
+from ..errors import SeptemberError
+from .health import report
+from .keys import save_keys
+from .port import (
+    AgentInfo,
+    CancelResult,
+    CatalogCounts,
+    Conversation,
+    ConversationPage,
+    ConversationSummary,
+    ExecuteRequest,
+    Feedback,
+    HealthReport,
+    HitlAnswer,
+    HitlResumed,
+    KeyState,
+    ReplayRequest,
+    StoredMessage,
+)
+from .streams import EventStream
+
+DRAIN_POLL_S = 0.05
+"""How often a drain looks whether turns still run."""
+
+
+class EngineBridge:
+    """Implements `EnginePort` for a running Engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._began = time.monotonic()
+        self._draining = False
+
+    async def start(self, request: ExecuteRequest) -> EventStream:
+        """Have the coordinator accept the turn, and follow it from its first event."""
+        turn = TurnRequest(
+            message=request.message,
+            agent=request.agent,
+            media=request.media,
+            direct=request.direct,
+            super_thinking=request.super_thinking,
+            response_schema=request.response_schema,
+            files=request.context_files,
+            edit_message_id=request.edit_message_id,
+            retry_message_id=request.retry_message_id,
+        )
+        accepted = await self._engine.coordinator.call(
+            tasks.StartTurn(request.task_id, turn, request.on_busy, request.idempotency_key)
+        )
+        if isinstance(accepted, SeptemberError):
+            raise accepted
+        after = accepted.after
+        if accepted.attached and request.last_event_id is not None:
+            after = max(after, request.last_event_id)
+        return self._stream(accepted.task_id, accepted.turn_id, after)
+
+    def _stream(self, task_id: str, turn_id: str, after: int) -> EventStream:
+        engine = self._engine
+        following = Following(
+            engine.log, engine.database, task_id=task_id, after=after, turn=turn_id
+        )
+        return EventStream(following, task_id, turn_id)
+
+    async def replay(self, request: ReplayRequest) -> EventStream:
+        """Follow the log from a time or an id."""
+        engine, task_id = self._engine, request.task_id
+        if task_id is not None:
+            await engine.database.read(partial(conversations.show, task_id=task_id))
+        after = request.after_id
+        if after is None:
+            at = partial(conversations.last_event_at, after_ms=request.after_ms)
+            after = await engine.database.read(at)
+        until: frozenset[str] = frozenset()
+        if request.follow:
+            until = await engine.database.read(partial(conversations.open_turns, task_id=task_id))
+        following = Following(
+            engine.log, engine.database, task_id=task_id, after=after, until=until
+        )
+        return EventStream(following, task_id, None)
+
+    async def cancel(self, task_id: str) -> CancelResult:
+        """End the task's running turn; answered when its last event is written."""
+        stopped = await self._engine.coordinator.call(tasks.CancelTask(task_id))
+        if stopped.turn_id is None:
+            return CancelResult(status="idle", task_id=task_id)
+        return CancelResult(status="cancelled", task_id=task_id, turn_id=stopped.turn_id)
+
+    async def respond(self, answer: HitlAnswer) -> HitlResumed:
+        """Hand a person's answer to the turn that waits for it."""
+        task_id = answer.task_id or await self._task_of(answer.request_id)
+        resolved = await self._engine.approvals.call(
+            Respond(task_id, answer.answer, answer.request_id, answer.feedback)
+        )
+        if isinstance(resolved, SeptemberError):
+            raise resolved
+        return HitlResumed(request_id=resolved.request_id)
+
+    async def _task_of(self, request_id: str | None) -> str:
+        for waiting in await self._engine.approvals.call(ListPending()):
+            if waiting.request_id == request_id:
+                return waiting.task_id
+        raise SeptemberError(
+            "TASK_NOT_FOUND",
+            f"request_id: no request {request_id!r} waits; GET /hitl/pending lists those that do",
+            {"request_id": request_id},
+        )
+
+    async def pending(self) -> Sequence[HitlRequest]:
+        """Everything that waits for a person."""
+        return [announcement(one) for one in await self._engine.approvals.call(ListPending())]
+
+    async def conversations(self, limit: int, before: str | None) -> ConversationPage:
+        """A page of tasks, latest first."""
+        below = _position(before) if before is not None else None
+        read = partial(conversations.page, limit=limit, below=below)
+        found = await self._engine.database.read(read)
+        following = _cursor(found[-1]) if len(found) == limit else None
+        return ConversationPage(
+            conversations=[ConversationSummary(**_shown(one)) for one in found],
+            next_before=following,
+        )
+
+    async def conversation(self, task_id: str) -> Conversation:
+        """One task with its transcript."""
+        read = partial(conversations.show, task_id=task_id)
+        summary, messages = await self._engine.database.read(read)
+        return Conversation(
+            **_shown(summary),
+            messages=[
+                StoredMessage(
+                    message_id=one.message_id,
+                    turn_id=one.turn_id,
+                    role=one.message.role,
+                    blocks=one.message.blocks,
+                    created_at=iso(one.created_at),
+                )
+                for one in messages
+            ],
+        )
+
+    async def forget(self, task_id: str) -> None:
+        """Delete a task, ending its turn first."""
+        await self._engine.coordinator.call(tasks.CancelTask(task_id))
+        await self._engine.database.write(partial(conversations.forget, task_id=task_id))
+
+    async def agents(self) -> Sequence[AgentInfo]:
+        """The agents of the catalog in force."""
+        catalog = await self._engine.coordinator.call(tasks.GetCatalog())
+        return [
+            AgentInfo(
+                name=agent.name,
+                description=agent.description,
+                tools=agent.tools,
+                model=agent.model,
+            )
+            for agent in sorted(catalog.agents.values(), key=lambda agent: agent.name)
+        ]
+
+    async def reload_catalog(self) -> CatalogCounts:
+        """Read the catalog folder again; a broken one is refused as a whole."""
+        folder = self._engine.config.catalog_dir
+        catalog: Catalog = await trio.to_thread.run_sync(load_catalog, folder)
+        await self._engine.coordinator.call(tasks.UseCatalog(catalog))
+        return CatalogCounts(agents=len(catalog.agents))
+
+    async def feedback(self, feedback: Feedback) -> None:
+        """Keep a learning signal."""
+        keep = partial(
+            conversations.signal,
+            task_id=feedback.task_id,
+            turn_id=feedback.turn_id,
+            text=feedback.signal,
+            comment=feedback.comment,
+        )
+        await self._engine.database.write(keep)
+
+    async def health(self) -> HealthReport:
+        """How the Engine is; never raises."""
+        uptime = time.monotonic() - self._began
+        return await report(self._engine, uptime, draining=self._draining)
+
+    async def save_keys(self, keys: KeyState) -> None:
+        """Make a key rotation durable."""
+        await save_keys(self._engine.database, keys)
+
+    def actors(self) -> Sequence[Snapshot]:
+        """Every actor and supervisor, now."""
+        return self._engine.tree.snapshot()
+
+    async def drain(self) -> None:
+        """Accept no more turns; wait for those that run, then close what is left.
+
+        A turn that waits for a person is left as it is: the next process takes it up.
+        """
+        self._draining = True
+        coordinator = self._engine.coordinator
+        try:
+            await coordinator.call(tasks.Drain())
+            with trio.move_on_after(self._engine.config.drain_timeout_s):
+                await self._quiet()
+            await coordinator.call(tasks.Abandon(), timeout=5.0)
+        except ActorError:
+            return  # what is left open is closed by the next process
+
+    async def _quiet(self) -> None:
+        """Wait until no turn runs or is about to."""
+        while True:
+            activity = await self._engine.coordinator.call(tasks.CountTurns())
+            if not activity.running + activity.queued:
+                return
+            await trio.sleep(DRAIN_POLL_S)
+
+
+def _shown(summary: Summary) -> dict[str, str]:
+    return {
+        "task_id": summary.task_id,
+        "title": summary.title,
+        "agent": summary.agent,
+        "created_at": iso(summary.created_at),
+        "updated_at": iso(summary.updated_at),
+    }
+
+
+def _cursor(last: Summary) -> str:
+    place = msgspec.json.encode((last.updated_at, last.task_id))
+    return urlsafe_b64encode(place).decode().rstrip("=")
+
+
+def _position(cursor: str) -> Position:
+    try:
+        raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        return Position(*msgspec.json.decode(raw, type=tuple[int, str]))
+    except (ValueError, msgspec.DecodeError) as error:
+        raise SeptemberError(
+            "INVALID_REQUEST",
+            "before: is no position; send next_before of the page before, or leave it out",
+            {"field": "before"},
+        ) from error

@@ -1,0 +1,91 @@
+"""The health report: what a restart can mend is an error, everything else is degraded.
+
+Contract, section 19.9: a provider's outage must never make an orchestrator restart a fleet.
+"""
+
+from typing import Final, Literal
+
+import trio
+
+from ..actors import ActorError, Snapshot, State
+from ..brain import conversations
+from ..brain.clock import now_ms
+from ..brain.coordinator.coordinator import CountTurns
+from ..brain.herald.herald import GetHealth
+from ..brain.hitl import ListPending
+from ..brain.sandbox.sandbox import Describe
+from ..brain.tree import Engine
+from ..errors import SeptemberError
+from .port import Activity, HealthReport
+
+PATIENCE_S: Final = 2.0
+"""How long any one subsystem may take to answer."""
+
+UNKNOWN: Final = Activity(running_turns=0, queued_turns=0, pending_hitl=0, idle_seconds=0.0)
+
+
+async def report(engine: Engine, uptime: float, *, draining: bool) -> HealthReport:
+    """Ask every subsystem; one that does not answer in time is the culprit."""
+    activity = await _activity(engine)
+    subsystems = {
+        "database": "ok" if activity is not None else "error",
+        "llm_provider": await _llm(engine),
+        "asset_directory": "ok",
+        "sandbox": await _sandbox(engine),
+        "learning_centre": "ok",
+        "actors": _actors(engine.tree.snapshot()),
+    }
+    return HealthReport(
+        status=_status(subsystems, draining=draining),
+        uptime_seconds=round(uptime, 3),
+        subsystems=subsystems,
+        activity=activity or UNKNOWN,
+    )
+
+
+def _status(subsystems: dict[str, str], *, draining: bool) -> Literal["ok", "degraded", "error"]:
+    if draining or "error" in (subsystems["database"], subsystems["actors"]):
+        return "error"
+    return "degraded" if "error" in subsystems.values() else "ok"
+
+
+async def _activity(engine: Engine) -> Activity | None:
+    """What goes on; None when the brain cannot be read."""
+    try:
+        with trio.fail_after(PATIENCE_S):
+            since = await engine.database.read(conversations.idle_since)
+            counts = await engine.coordinator.call(CountTurns())
+            pending = await engine.approvals.call(ListPending())
+    except (ActorError, SeptemberError, trio.TooSlowError):
+        return None
+    idle = 0.0 if counts.running or since is None else (now_ms() - since) / 1000
+    return Activity(
+        running_turns=counts.running,
+        queued_turns=counts.queued,
+        pending_hitl=len(pending),
+        idle_seconds=round(max(0.0, idle), 3),
+    )
+
+
+async def _llm(engine: Engine) -> str:
+    try:
+        with trio.fail_after(PATIENCE_S):
+            health = await engine.herald.call(GetHealth())
+    except (ActorError, trio.TooSlowError):
+        return "error"
+    return "ok" if health.ok else "error"
+
+
+async def _sandbox(engine: Engine) -> str:
+    try:
+        with trio.fail_after(PATIENCE_S):
+            confinement = await engine.sandbox.call(Describe())
+    except (ActorError, trio.TooSlowError):
+        return "error"
+    return "error" if confinement.mode == "unavailable" else confinement.mode
+
+
+def _actors(snapshots: list[Snapshot]) -> str:
+    """Restarting is how a tree mends itself; /health is not answered once its root gave up."""
+    down = {State.ENDED.value, State.DOWN.value}
+    return "restarting" if any(one.state in down for one in snapshots) else "ok"
