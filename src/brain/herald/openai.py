@@ -1,0 +1,133 @@
+"""OpenAI: chat completions through the official SDK, for OpenAI and compatible servers."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx2
+import msgspec
+
+from ...config.secret import Secret
+from .conversation import ModelRequest, Piece
+from .faults import FaultMapper, fault_of_status, is_overflow, retry_after
+from .naming import ToolNames
+from .openai_wire import PROVIDER, OpenAIReader, translate
+from .provider import Fault, ProviderError
+from .sdk import LazySdk, Timeouts
+from .stream import opened
+
+BASE_URL = "https://api.openai.com/v1"
+
+# --- the provider -----------------------------------------------------------------------------
+
+
+class OpenAIProvider:
+    """GPT, or anything that speaks chat completions at `base_url`."""
+
+    def __init__(
+        self,
+        key: Secret,
+        *,
+        base_url: str = BASE_URL,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self._key = key
+        self._base_url = base_url
+        self._official = httpx2.URL(base_url).host.endswith("api.openai.com")
+        self._faults = FaultMapper(PROVIDER, self._key)
+        self._sdk: LazySdk[Any] = LazySdk(self._make, timeouts or Timeouts())
+
+    @property
+    def name(self) -> str:
+        """`openai`."""
+        return PROVIDER
+
+    async def warm(self) -> None:
+        """Load the SDK ahead of the first call."""
+        await self._sdk.client()
+
+    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
+        """Open one streaming model call."""
+        names = ToolNames.of(request)
+
+        async def start() -> AsyncIterator[Any]:
+            client = await self._sdk.client()
+            body = translate(request, names, official=self._official)
+            stream = await client.chat.completions.create(**body)
+            return _chunks(stream.response)
+
+        return opened(start, OpenAIReader(request, names), self._faults, self._explain)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._sdk.aclose()
+
+    def _make(self, http: httpx2.AsyncClient) -> Any:
+        import openai
+
+        client = openai.AsyncOpenAI(
+            api_key=self._key.reveal(), base_url=self._base_url, max_retries=0, http_client=http
+        )
+        _ = client.chat.completions  # loads the resource's modules here, in the thread
+        return client
+
+    # --- error mapping ------------------------------------------------------------------------
+
+    def _explain(self, error: Exception, otherwise: Fault) -> ProviderError:
+        """An error of the SDK, of its transport or of the stream (an `error` chunk)."""
+        import openai
+
+        if isinstance(error, openai.APIStatusError):
+            wait = retry_after(error.response.headers)
+            text = f"{error.message} ({error.code})" if error.code else error.message
+            if fault := _FAULTS.get(error.code or ""):
+                return self._faults.error(fault, text, status=error.status_code, retry_after=wait)
+            return self._faults.from_status(error.status_code, text, retry_after=wait)
+        if isinstance(error, openai.APIError) and error.body is not None:
+            return self._faults.error(_fault_of_chunk(error), error.message, status=200)
+        return self._faults.from_exception(error, otherwise)
+
+
+_FAULTS: Mapping[str, Fault] = {
+    "context_length_exceeded": Fault.CONTEXT_OVERFLOW,
+    "exceed_context_size_error": Fault.CONTEXT_OVERFLOW,
+    "insufficient_quota": Fault.REJECTED,
+    "invalid_api_key": Fault.AUTH,
+}
+"""Codes that say more than their status: an empty account answers 429, and waiting is no help."""
+
+_CHUNK_FAULTS: Mapping[str, Fault] = {
+    **_FAULTS,
+    "rate_limit_exceeded": Fault.RATE_LIMITED,
+    "rate_limit_error": Fault.RATE_LIMITED,
+    "invalid_request_error": Fault.REJECTED,
+}
+
+
+async def _chunks(response: httpx2.Response) -> AsyncIterator[Any]:
+    """The chunks of a stream, read to its end.
+
+    The SDK's own iterator stops at [DONE] and leaves its generators open for the garbage
+    collector, which trio reports; and one stalled event after [DONE] would hold the answer back.
+    """
+    import openai
+    from openai.types.chat import ChatCompletionChunk
+
+    async for event in httpx2.EventSource(response, max_event_size=None):
+        if not event.data or event.data == "[DONE]":
+            continue
+        chunk: dict[str, Any] = msgspec.json.decode(event.data)
+        if error := chunk.get("error"):
+            text: Any = error["message"] if "message" in error else error
+            raise openai.APIError(str(text), response.request, body=error)
+        yield ChatCompletionChunk.construct(**chunk)
+
+
+def _fault_of_chunk(error: Any) -> Fault:
+    """An `error` chunk names itself by code or type; compatible servers put a status in `code`."""
+    if is_overflow(error.message):
+        return Fault.CONTEXT_OVERFLOW
+    if error.code and error.code.isdigit():
+        return fault_of_status(int(error.code), error.message)
+    known = _CHUNK_FAULTS.get(error.code or "") or _CHUNK_FAULTS.get(error.type or "")
+    return known or Fault.UNAVAILABLE
