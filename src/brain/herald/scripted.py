@@ -162,7 +162,7 @@ class _Performance:
             yield _Beat(wait_s=step.wait_s)
         elif step.fault is not None:
             yield _Beat(inf) if step.fault == "stall" else _Beat(failure=_failure(step))
-        else:
+        elif step.thinking is None or self._request.thinking:
             index = len(self._blocks)
             block = self._block(step)
             self._blocks.append(block)

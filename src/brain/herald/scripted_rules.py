@@ -53,6 +53,7 @@ PLACEHOLDER: Final = re.compile(r"\$?\$\{(?P<name>[\w.]+)(?:\|(?P<filter>\w+))?\
 class Step(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One thing to do: exactly one of text, thinking, tool, fault and wait_s.
 
+    A thinking step is played only where the request asks for extended thinking.
     `delay_ms` passes between the pieces of a text, which are `piece_chars` long (both default to
     the script's). `raw_input` is a tool's input as text that need not be JSON, for what models
     get wrong. `retry_after` (seconds) and `message` belong to a fault.

@@ -60,6 +60,11 @@ class HeraldSpecs:
 
         return open_gateway
 
+    @property
+    def embedding_space(self) -> str:
+        """The name of the space vectors live in: a brain filled under another is re-embedded."""
+        return self._embedder.name
+
     def embeddings(self) -> Embeddings:
         """What the memory embeds with. To be called in the running tree."""
         embedder = self._embedder
