@@ -49,6 +49,8 @@ class Connection(Protocol):
 class Handle(Connection, Protocol):
     """A connection as its owner sees it: the store, a migration."""
 
+    cursor_factory: Callable[[apsw.Connection], apsw.Cursor]
+
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""

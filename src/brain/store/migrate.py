@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 import apsw
 
-from ...errors import SeptemberError
+from ...errors import ConfigError, SeptemberError
 from .brain_file import BrainFile
 from .connection import Handle, connect
 from .faults import Verdict, explain, judge
@@ -144,6 +144,7 @@ def migrate(
             "(MIGRATIONS=gate). Make a backup, then run: september migrate",
             pending=[str(migration) for migration in todo],
         )
+    _lay_out(db, path)
     for number, migration in enumerate(todo, start=1):
         progress(migration, number, len(todo))
         _apply(db, path, migration)
@@ -214,6 +215,18 @@ def _applied(db: Handle, path: Path) -> tuple[Applied, ...]:
         return ()
     rows = db.execute("SELECT version, name, checksum FROM schema_migrations ORDER BY version")
     return tuple(Applied(*row) for row in rows)
+
+
+def _lay_out(db: Handle, path: Path) -> None:
+    """Set what is a property of the file: only once it is known to be a brain."""
+    if db.execute("PRAGMA page_count").fetchone() == (0,):
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # cannot be chosen later
+    if db.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+        raise ConfigError(
+            "SQLITE_DB_PATH",
+            f"{path} is on a file system without shared memory, which the write-ahead log needs. "
+            "Use a local file system, not a network share",
+        )
 
 
 def _apply(db: Handle, path: Path, migration: Migration) -> None:

@@ -1,28 +1,26 @@
-"""The readers: a few connections, each lent to one read at a time."""
+"""The readers: a few sessions, each lent to one read at a time."""
 
 from collections.abc import Sequence
 
 import trio
 from outcome import Outcome
 
-from .brain_file import BrainFile
 from .session import Session
-from .transactions import Transactions, Work
+from .transactions import Work
 
 
 class Readers:
     """Lends the session used last, whose cache is warm; who comes when all are lent waits."""
 
-    def __init__(self, sessions: Sequence[Session], brain: BrainFile) -> None:
+    def __init__(self, sessions: Sequence[Session]) -> None:
         self._idle = list(sessions)
-        self._lent = trio.Semaphore(len(sessions))
-        self._brain = brain
+        self._free = trio.Semaphore(len(sessions))
 
     async def read(self, work: Work[object]) -> Outcome[object]:
         """Run `work` on one snapshot of the brain; a cancellation interrupts it."""
-        async with self._lent:
+        async with self._free:
             session = self._idle.pop()
             try:
-                return await session.run(lambda db: Transactions(db, self._brain).read(work))
+                return await session.run(lambda _: session.transactions.read(work))
             finally:
                 self._idle.append(session)

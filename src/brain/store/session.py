@@ -1,8 +1,9 @@
 """A session: one connection to the brain, and the thread in which alone it is used."""
 
 import math
+import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum
 from pathlib import Path
@@ -13,7 +14,9 @@ import apsw.aio
 import sqlite_vec  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]  # has none
 import trio
 
+from .brain_file import BrainFile
 from .connection import AsyncHandle, Handle, connect_in_thread
+from .transactions import Transactions
 
 T = TypeVar("T")
 
@@ -37,15 +40,20 @@ class Role(Enum):
 class Session:
     """A connection with its own thread. Close it: its thread keeps the process alive."""
 
-    def __init__(self, db: AsyncHandle) -> None:
+    transactions: Transactions
+    """To be used in the thread only: inside `run`."""
+
+    def __init__(self, db: AsyncHandle, thread: threading.Thread) -> None:
         self._db = db
+        self._thread = thread
 
     @classmethod
-    async def open(cls, path: Path, role: Role) -> "Session":
-        """Open `path`; raises what SQLite raises."""
-        session = cls(await _connect(path))
+    async def open(cls, brain: BrainFile, role: Role) -> "Session":
+        """Open the brain; raises what SQLite raises."""
+        session = cls(*await _connect(brain.path))
         try:
             await session.run(lambda db: configure(db, role))
+            session.transactions = await session.run(lambda db: Transactions(db, brain))
         except BaseException:
             await session.close()
             raise
@@ -70,29 +78,30 @@ class Session:
         with (
             trio.CancelScope(shield=True),
             _holding(apsw.aio.deadline, math.inf),
+            suppress(apsw.Error),  # closed all the same: what failed was tidying the log away
         ):
             await self._db.aclose()
+        self._thread.join()  # it has only to return
 
 
-async def _connect(path: Path) -> AsyncHandle:
+async def _connect(path: Path) -> tuple[AsyncHandle, threading.Thread]:
     with (
         trio.CancelScope(shield=True),  # cancelled half-way, the thread would stay for ever
         _holding(apsw.aio.check_progress_steps, _STEPS_BETWEEN_CHECKS),
     ):
-        return await connect_in_thread(path)
+        db = await connect_in_thread(path)
+        return db, await db.async_run(threading.current_thread)
     raise AssertionError("nobody cancels this scope")
 
 
 def configure(db: Handle, role: Role) -> None:
-    """Set up a fresh connection."""
+    """Set up a fresh connection; the file itself is not changed."""
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
     db.enable_load_extension(True)
     db.load_extension(sqlite_vec.loadable_path())
     db.enable_load_extension(False)
     db.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)  # "x" is a name, never a text
     db.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
-    db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded only while the file is empty
-    db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA cell_size_check = ON")

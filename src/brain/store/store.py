@@ -108,12 +108,12 @@ class Store(Actor[StoreMessage]):
         writer = await self._open_session(Role.WRITER)
         self._brain.remember()
         await writer.run(lambda db: migrate(db, self._brain.path, found, self._mode))
-        self._writer = Writer(writer, self._brain)
+        self._writer = Writer(writer)
         readers = [await self._open_session(Role.READER) for _ in range(self._reader_count)]
-        self._readers = Readers(readers, self._brain)
+        self._readers = Readers(readers)
 
     async def _open_session(self, role: Role) -> Session:
-        session = await Session.open(self._brain.path, role)
+        session = await Session.open(self._brain, role)
         self._sessions.append(session)
         return session
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar
+from weakref import WeakSet
 
+import apsw
 from outcome import Error, Outcome, Value
 
 from .brain_file import BrainFile
@@ -22,7 +24,9 @@ class Transactions:
         self._db = db
         self._brain = brain
         self._working = False
+        self._cursors: WeakSet[apsw.Cursor] = WeakSet()
         db.set_commit_hook(self._refuse_commit)
+        db.cursor_factory = self._make_cursor
 
     def write(self, works: Sequence[Work[object]]) -> list[Outcome[object]]:
         """Commit `works` together; one that raises is rolled back alone and keeps its exception.
@@ -42,27 +46,26 @@ class Transactions:
     def read(self, work: Work[object]) -> Outcome[object]:
         """Run `work` on one snapshot."""
         try:
-            return Value(self._transaction("BEGIN", work))
+            return Value(self._transaction("BEGIN", lambda: self._call(work)))
         except Exception as error:
             return Error(self._unless_unusable(error))
 
     def _alone(self, work: Work[object]) -> Outcome[object]:
         try:
-            return Value(self._transaction("BEGIN IMMEDIATE", work))
+            return Value(self._transaction("BEGIN IMMEDIATE", lambda: self._call(work)))
         except Exception as error:
             return Error(self._unless_unusable(error))
 
     def _together(self, works: Sequence[Work[object]]) -> list[Outcome[object]]:
-        def each(_: Connection) -> list[Outcome[object]]:
-            return [self._in_savepoint(work) for work in works]
+        return self._transaction(
+            "BEGIN IMMEDIATE", lambda: [self._in_savepoint(work) for work in works]
+        )
 
-        return self._transaction("BEGIN IMMEDIATE", each)
-
-    def _transaction(self, begin: str, work: Work[T]) -> T:
+    def _transaction(self, begin: str, body: Callable[[], T]) -> T:
         db = self._db
         db.execute(begin)
         try:
-            value = self._call(work)
+            value = body()
             db.execute("COMMIT")
             return value
         except BaseException:  # a cancellation too: nothing may stay open
@@ -74,7 +77,7 @@ class Transactions:
         db = self._db
         db.execute("SAVEPOINT work")
         try:
-            value = work(db)
+            value = self._call(work)
         except Exception as error:
             if judge(error, db.system_errno) is not Verdict.CALLER or not db.in_transaction:
                 raise
@@ -90,6 +93,13 @@ class Transactions:
             return work(self._db)
         finally:
             self._working = False
+            for cursor in self._cursors:  # one left half-read would hold up the commit
+                cursor.close(True)
+
+    def _make_cursor(self, db: apsw.Connection) -> apsw.Cursor:
+        cursor = apsw.Cursor(db)
+        self._cursors.add(cursor)
+        return cursor
 
     def _refuse_commit(self) -> bool:
         if self._working:

@@ -6,9 +6,8 @@ from typing import Final
 import trio
 from outcome import Outcome
 
-from .brain_file import BrainFile
 from .session import Session
-from .transactions import Transactions, Work
+from .transactions import Work
 
 MOST_PER_TRANSACTION: Final = 256
 """Bounds what one failure makes the others do again, and how long the first one waits."""
@@ -28,9 +27,8 @@ class _Waiting:
 class Writer:
     """Commits writes in the order they came; answers each after its commit."""
 
-    def __init__(self, session: Session, brain: BrainFile) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._brain = brain
         self._line: deque[_Waiting] = deque()
         self._arrival = trio.Event()
 
@@ -49,18 +47,17 @@ class Writer:
 
     async def commit_forever(self) -> None:
         """Run one transaction after another; raises SeptemberError when the brain is unusable."""
-        transactions = await self._session.run(lambda db: Transactions(db, self._brain))
         while True:
             await self._arrival.wait()
             self._arrival = trio.Event()
             while self._line:
-                await self._commit(transactions)
+                await self._commit()
 
-    async def _commit(self, transactions: Transactions) -> None:
+    async def _commit(self) -> None:
         size = min(len(self._line), MOST_PER_TRANSACTION)
         group = [self._line.popleft() for _ in range(size)]
         works = [waiting.work for waiting in group]
-        outcomes = await self._session.run(lambda _: transactions.write(works))
+        outcomes = await self._session.run(lambda _: self._session.transactions.write(works))
         for waiting, outcome in zip(group, outcomes, strict=True):
             waiting.outcome = outcome
             waiting.committed.set()

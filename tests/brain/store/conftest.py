@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +10,7 @@ import pytest
 
 from september.actors.testing import running
 from september.brain.store.brain_file import BrainFile
-from september.brain.store.connection import Connection
+from september.brain.store.connection import Connection, connect
 from september.brain.store.database import Database
 from september.brain.store.store import Store
 
@@ -67,9 +66,9 @@ def on_disk(brain: BrainFile) -> Callable[[], list[str]]:
     """Read which rows are committed, through a connection of the test's own."""
 
     def read() -> list[str]:
-        db = apsw.Connection(str(brain.path), apsw.SQLITE_OPEN_READONLY)
+        db = connect(brain.path, read_only=True)
         try:
-            assert db.pragma("integrity_check") == "ok"
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             return [str(row[0]) for row in db.execute("SELECT key FROM brain_meta ORDER BY key")]
         finally:
             db.close()
@@ -78,25 +77,26 @@ def on_disk(brain: BrainFile) -> Callable[[], list[str]]:
 
 
 class Disk:
-    """A file system that fails at the n-th write, counted from `fail_at`."""
+    """A file system that fails from its n-th write on, once or until it is healed."""
 
     def __init__(self) -> None:
-        self.calls = 0
         self.failed = 0
-        self._at: int | None = None
+        self._before = 0
+        self._times = 0
         self._error: Exception = apsw.FullError("injected")
 
-    def fail_at(self, call: int, error: Exception) -> None:
-        """Fail call number `call` from now (0 is the next) and, if full, all that follow."""
-        self.calls, self.failed, self._at, self._error = 0, 0, call, error
+    def fail_after(self, calls: int, error: Exception, *, times: int) -> None:
+        """Let `calls` calls through, then fail `times` of them."""
+        self.failed, self._before, self._times, self._error = 0, calls, times, error
 
     def heal(self) -> None:
-        self._at = None
+        self._times = 0
 
     def touch(self) -> None:
-        """Count one call that changes a file, and fail if it is the one."""
-        number, self.calls = self.calls, self.calls + 1
-        if self._at is not None and number >= self._at:
+        """Count one call that changes a file, and fail if it is time."""
+        if self._before > 0:
+            self._before -= 1
+        elif self.failed < self._times:
             self.failed += 1
             raise self._error
 
@@ -108,7 +108,7 @@ class _FailingFile(apsw.VFSFile):
 
     def xWrite(self, data: bytes, offset: int) -> None:
         self._disk.touch()
-        super().xWrite(data, offset)
+        super().xWrite(data, offset)  # pyright: ignore[reportUnknownMemberType]  # apsw's Buffer
 
     def xSync(self, flags: int) -> None:
         self._disk.touch()
@@ -124,24 +124,14 @@ class _FailingVfs(apsw.VFS):
         super().__init__("failing", "unix", makedefault=True)
         self._disk = disk
 
-    def xOpen(
-        self, name: str | apsw.URIFilename | None, flags: list[int]
-    ) -> apsw.VFSFile:
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
         return _FailingFile(self._disk, name, flags)
-
-
-@contextmanager
-def _failing_disk() -> Iterator[Disk]:
-    disk = Disk()
-    vfs = _FailingVfs(disk)
-    try:
-        yield disk
-    finally:
-        vfs.unregister()
 
 
 @pytest.fixture
 def disk() -> Iterator[Disk]:
     """Everything that is opened while the test runs is on this disk."""
-    with _failing_disk() as disk:
-        yield disk
+    disk = Disk()
+    vfs = _FailingVfs(disk)
+    yield disk
+    vfs.unregister()

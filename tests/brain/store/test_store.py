@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from september.actors.testing import running
 from september.brain.store.brain_file import BrainFile
-from september.brain.store.connection import Connection
+from september.brain.store.connection import Connection, connect
 from september.brain.store.database import Database
 from september.brain.store.store import Read, Store, Write
 
@@ -85,11 +85,15 @@ async def test_writes_that_arrive_during_a_transaction_share_the_next_one(
 async def test_writes_are_committed_in_the_order_they_came(database: Database) -> None:
     order: list[int] = []
     gate = Gate()
+
+    def note(number: int) -> Callable[[Connection], None]:
+        return lambda _: order.append(number)
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(database.write, gate)
         await gate.wait_entered()
         for number in range(50):
-            nursery.start_soon(database.write, lambda _, number=number: order.append(number))
+            nursery.start_soon(database.write, note(number))
             await trio.testing.wait_all_tasks_blocked()
         gate.open()
     assert order == list(range(50))
@@ -317,7 +321,7 @@ async def test_no_interleaving_of_writes_and_cancellations_leaves_half_a_transac
                     await trio.sleep(random.random() * 0.001)
         with trio.fail_after(5):  # a transaction left open would block this for ever
             await database.write(pair("last", False))
-    db = apsw.Connection(str(brain.path))
+    db = connect(brain.path)
     rows = [str(row[0]).split() for row in db.execute("SELECT key FROM brain_meta")]
     db.close()
     halves = {side: {key for key, half in rows if half == side} for side in ("left", "right")}
