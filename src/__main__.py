@@ -1,0 +1,6 @@
+"""`python -m september` is the same as `september`."""
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+"""The command line: `september <command>`, one file for each command."""
+
+from .app import main as main
