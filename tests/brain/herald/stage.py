@@ -12,6 +12,7 @@ from september.brain.herald.budget import TurnBudget
 from september.brain.herald.conversation import ChatMessage, TextBlock
 from september.brain.herald.gateway import CallPolicy, Gateway, ModelCall, ModelPiece
 from september.brain.herald.herald import Herald, HeraldMessage, HeraldPolicy
+from september.brain.herald.provider import Provider
 from september.brain.herald.provider_actor import (
     Inspect,
     ProviderActor,
@@ -49,8 +50,8 @@ async def read(gateway: Gateway, wanted: ModelCall) -> list[ModelPiece]:
 class Stage:
     """What runs, and what to vary before it does."""
 
-    main: ScriptedProvider
-    other: ScriptedProvider | None = None
+    main: Provider
+    other: Provider | None = None
     policy: CallPolicy = field(default_factory=CallPolicy)
     limits: ProviderLimits = field(default_factory=ProviderLimits)
     quota: tuple[int, float] = (0, 0.0)
@@ -58,7 +59,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.models = Models(main=MAIN, fallback=OTHER if self.other else None)
-        played = {"scripted": self.main} | ({"openai": self.other} if self.other else {})
+        played: dict[str, Provider] = {"scripted": self.main} | (
+            {"openai": self.other} if self.other else {}
+        )
         self.providers: dict[str, ChildSpec[ProviderMessage]] = {
             name: ChildSpec(name, partial(self._provider_actor, name, play))
             for name, play in played.items()
@@ -68,7 +71,7 @@ class Stage:
         )
         self.tree: Tree
 
-    def _provider_actor(self, name: str, play: ScriptedProvider) -> ProviderActor:
+    def _provider_actor(self, name: str, play: Provider) -> ProviderActor:
         return ProviderActor(name, lambda: play, self.limits)
 
     @asynccontextmanager

@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from september.actors import ChildSpec
 from september.brain.herald.breaker import BreakerPolicy, BreakerState
 from september.brain.herald.budget import TurnBudget
 from september.brain.herald.conversation import (
@@ -16,8 +17,8 @@ from september.brain.herald.conversation import (
 )
 from september.brain.herald.gateway import CallPolicy, Completed, ModelCall, ModelPiece
 from september.brain.herald.herald import GetHealth
-from september.brain.herald.provider import Fault
-from september.brain.herald.provider_actor import ProviderLimits
+from september.brain.herald.provider import Fault, Provider
+from september.brain.herald.provider_actor import ProviderActor, ProviderLimits
 from september.brain.herald.retry import RetryPolicy
 from september.errors import SeptemberError
 
@@ -333,6 +334,24 @@ async def test_an_error_of_the_turn_itself_comes_out_as_it_is() -> None:
                 async for _ in pieces:
                     raise KeyError("mine")
         assert (await stage.status()).in_flight == 0
+
+
+async def test_a_client_that_cannot_be_made_is_an_outage_that_may_pass(
+    autojump_clock: MockClock,
+) -> None:
+    """The actor crashes, its supervisor restarts it, and the turn knows nothing of that."""
+    stage = Stage(provider(HELLO))
+    crashes = iter([RuntimeError("no SDK"), RuntimeError("no SDK")])
+
+    def make() -> Provider:
+        for crash in crashes:
+            raise crash
+        return stage.main
+
+    stage.providers["scripted"] = ChildSpec("scripted", lambda: ProviderActor("scripted", make))
+    async with stage.running() as gateway:
+        done = await gateway.complete(call())
+    assert [attempt.fault for attempt in done.attempts] == [Fault.UNAVAILABLE] * 2
 
 
 async def test_many_turns_share_a_provider_within_its_limit() -> None:

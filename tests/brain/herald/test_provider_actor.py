@@ -9,6 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from september.actors import ActorRef
 from september.actors.testing import running
 from september.brain.herald.breaker import BreakerPolicy, BreakerState
+from september.brain.herald.herald import Herald
 from september.brain.herald.provider import Fault
 from september.brain.herald.provider_actor import (
     Abandoned,
@@ -164,3 +165,8 @@ async def test_the_outcome_of_a_call_from_an_earlier_life_says_nothing() -> None
     async with door(ProviderLimits(breaker=BreakerPolicy(threshold=1))) as ref:
         ref.cast(Finish("long ago", Failed(Fault.UNAVAILABLE)))
         assert (await ref.call(Inspect())).breaker is BreakerState.CLOSED
+
+
+async def test_a_permit_costs_no_task_switch() -> None:
+    assert ProviderActor.inline, "handle must never suspend: it then runs in the caller's task"
+    assert Herald.inline
