@@ -42,9 +42,9 @@ ModelPiece: TypeAlias = BlockStarted | TextPiece | ThinkingPiece | BlockStopped 
 class ModelStream:
     """Pieces of one call. `open` reads up to the first visible one; iterating gives them all.
 
-    `idle_s` bounds the silence before each piece and `until` (a trio time) the whole call. Inside
-    a tool_use block no piece is due before its end, so there only `until` and the adapter's own
-    limit on a silent socket hold.
+    `until` (a trio time) bounds the whole call, `idle_s` the silence inside a text block. Outside
+    of one a live model may have nothing to show for minutes (hidden thinking, a long tool call);
+    there the adapter, which sees the wire, tells silence from work.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ModelStream:
         self._explain = explain
         self._held: deque[ModelPiece] = deque()
         self._live: AsyncIterator[Piece] | None = None
-        self._in_tool = False
+        self._in_text = False
         self.outcome: Outcome = Abandoned()
 
     async def open(self, live: AsyncIterator[Piece]) -> None:
@@ -98,13 +98,13 @@ class ModelStream:
                 completed = await self._complete(piece)
                 self.outcome = Succeeded()
                 return completed
-            self._note_tool(piece)
+            self._note_block(piece)
             if not isinstance(piece, TextPiece | ThinkingPiece) or piece.text:
                 return piece
 
     async def _next(self, live: AsyncIterator[Piece]) -> Piece:
-        idle_s = trio.current_time() + self._idle_s
-        deadline = self._until if self._in_tool else min(self._until, idle_s)
+        idle = trio.current_time() + self._idle_s
+        deadline = min(self._until, idle) if self._in_text else self._until
         with trio.CancelScope(deadline=deadline):
             try:
                 return await anext(live)
@@ -114,9 +114,9 @@ class ModelStream:
             raise self._error(Fault.TIMEOUT, "the call took longer than LLM_TIMEOUT_S")
         raise self._error(Fault.TIMEOUT, f"silent for {self._idle_s:g} s (LLM_IDLE_TIMEOUT_S)")
 
-    def _note_tool(self, piece: Piece) -> None:
+    def _note_block(self, piece: Piece) -> None:
         if isinstance(piece, BlockStarted | BlockStopped):
-            self._in_tool = isinstance(piece, BlockStarted) and piece.block_type == "tool_use"
+            self._in_text = isinstance(piece, BlockStarted) and piece.block_type == "text"
 
     def _error(self, fault: Fault, message: str) -> ProviderError:
         return ProviderError(fault, message, provider=self._provider)

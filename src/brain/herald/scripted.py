@@ -54,16 +54,20 @@ def demonstration() -> Path:
 
 
 class ScriptedProvider:
-    """Plays a script. How often each rule was used is all it remembers."""
+    """Plays a script. How often each rule was used is all it remembers.
 
-    def __init__(self, script: Script) -> None:
+    A `stall` becomes a timeout after `idle_s` seconds, as an adapter makes of a silent socket.
+    """
+
+    def __init__(self, script: Script, idle_s: float = 60.0) -> None:
         self._script = script
+        self._idle_s = idle_s
         self._used = [0] * len(script.rules)
 
     @classmethod
-    def from_file(cls, path: Path | None) -> "ScriptedProvider":
+    def from_file(cls, path: Path | None, idle_s: float = 60.0) -> "ScriptedProvider":
         """Play the rules in `path`, or the demonstration. Raises ConfigError for bad rules."""
-        return cls(load(path or demonstration()))
+        return cls(load(path or demonstration()), idle_s)
 
     @property
     def name(self) -> str:
@@ -74,7 +78,8 @@ class ScriptedProvider:
         """Play the first rule that fits; without one, say what this is (or fill the schema)."""
         view = view_of(request)
         rule, groups = self._choose(view) or (_no_rule(request, self._script), {})
-        return aclosing(_play(_Performance(self._script, rule, request, Words(view, groups))))
+        performance = _Performance(self._script, rule, request, Words(view, groups))
+        return aclosing(_play(performance, self._idle_s))
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -129,9 +134,12 @@ class _Beat:
     failure: ProviderError | None = None
 
 
-async def _play(performance: "_Performance") -> AsyncGenerator[Piece, None]:
+async def _play(performance: "_Performance", idle_s: float) -> AsyncGenerator[Piece, None]:
     for beat in performance.beats():
-        await trio.sleep(beat.wait_s)
+        await trio.sleep(idle_s if beat.wait_s == inf else beat.wait_s)
+        if beat.wait_s == inf:
+            message = f"scripted: silent for {idle_s:g} s"
+            raise ProviderError(Fault.TIMEOUT, message, provider=SCRIPTED)
         if beat.failure is not None:
             raise beat.failure
         if beat.piece is not None:

@@ -41,7 +41,7 @@ FaultName: TypeAlias = Literal[
     "rejected",
     "stall",
 ]
-"""What a step can fail with: the values of `Fault`, or `stall`, which says no more for ever."""
+"""What a step can fail with: the values of `Fault`, or `stall`: silence until it is a timeout."""
 
 FILTERS: Final = ("first", "last", "quote")
 """What may follow a `|` in a placeholder."""

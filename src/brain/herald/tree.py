@@ -118,7 +118,7 @@ def provider_makers(config: EngineConfig, models: Models) -> dict[str, Callable[
         if key is not None:
             makers[name] = _maker(config, name, key)
     if "scripted" in models.providers():
-        provider = ScriptedProvider.from_file(config.scripted_rules)
+        provider = ScriptedProvider.from_file(config.scripted_rules, config.llm_idle_timeout_s)
         makers["scripted"] = lambda: provider
     for name in sorted(models.providers() - makers.keys()):
         raise ConfigError(f"{name.upper()}_API_KEY", f"is missing; a model of {name} is configured")
