@@ -53,7 +53,7 @@ class BrainFile:
     def _identify(self) -> tuple[int, int] | None:
         try:
             status = os.stat(self.path)
-        except FileNotFoundError:
+        except OSError:
             return None
         return status.st_dev, status.st_ino
 

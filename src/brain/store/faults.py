@@ -31,6 +31,7 @@ _UNUSABLE: Final = (
 _CALLERS_OWN: Final = frozenset({apsw.SQLITE_CORRUPT_VTAB, apsw.SQLITE_READONLY})
 _DAMAGED: Final = (apsw.CorruptError, apsw.NotADBError)
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_CANNOT_GROW: Final = frozenset({apsw.SQLITE_IOERR_SHMSIZE})  # which the index of the log needs to
 
 
 def judge(error: BaseException, system_errno: int = 0) -> Verdict:
@@ -47,7 +48,10 @@ def judge(error: BaseException, system_errno: int = 0) -> Verdict:
         return Verdict.BUSY
     if isinstance(error, apsw.IOError) and system_errno in _NO_ROOM:
         return Verdict.FULL
-    if getattr(error, "extendedresult", None) in _CALLERS_OWN:
+    extended = getattr(error, "extendedresult", None)
+    if extended in _CANNOT_GROW:
+        return Verdict.FULL
+    if extended in _CALLERS_OWN:
         return Verdict.CALLER
     return Verdict.UNUSABLE if isinstance(error, _UNUSABLE) else Verdict.CALLER
 

@@ -6,14 +6,15 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
 import apsw
 import apsw.aio
-import sqlite_vec  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]  # has none
 import trio
 
+from ...errors import ConfigError
 from .brain_file import BrainFile
 from .connection import AsyncHandle, Handle, connect_in_thread
 from .transactions import Transactions
@@ -98,7 +99,7 @@ def configure(db: Handle, role: Role) -> None:
     """Set up a fresh connection; the file itself is not changed."""
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
     db.enable_load_extension(True)
-    db.load_extension(sqlite_vec.loadable_path())
+    db.load_extension(_vector_extension())
     db.enable_load_extension(False)
     db.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)  # "x" is a name, never a text
     db.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
@@ -110,6 +111,14 @@ def configure(db: Handle, role: Role) -> None:
     db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
     if role is Role.READER:
         db.execute("PRAGMA query_only = ON")
+
+
+def _vector_extension() -> str:
+    """Find the library of sqlite-vec without importing its package, which would import numpy."""
+    package = find_spec("sqlite_vec")
+    if package is None or package.origin is None:
+        raise ConfigError("sqlite-vec", "is not installed; install the Engine again")
+    return str(Path(package.origin).with_name("vec0"))
 
 
 def _nothing() -> None:

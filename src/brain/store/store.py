@@ -42,11 +42,11 @@ class Write(Message[Outcome[T]], Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class CommitWrites(Message[None]):
-    """Begin to commit; the store tells itself, once in each of its lives."""
+class Serve(Message[None]):
+    """Commit writes from now on; the store tells itself, once in each of its lives."""
 
 
-StoreMessage: TypeAlias = Read[Any] | Write[Any] | CommitWrites  # each call has its own T
+StoreMessage: TypeAlias = Read[Any] | Write[Any] | Serve  # each call has its own T
 
 
 class Store(Actor[StoreMessage]):
@@ -56,7 +56,7 @@ class Store(Actor[StoreMessage]):
     ActorCrashed with a SeptemberError as its cause, and the next incarnation opens it anew.
     """
 
-    urgent = (CommitWrites,)
+    urgent = (Serve,)
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Store(Actor[StoreMessage]):
             await self._open()
         except Exception as error:
             raise explain(error, judge(error), self._brain.path) from error
-        self.ref.cast(CommitWrites())
+        self.ref.cast(Serve())
 
     async def handle(self, msg: StoreMessage) -> Reply | Later:
         match msg:
@@ -91,7 +91,7 @@ class Store(Actor[StoreMessage]):
                 return msg.reply_after(partial(self._readers.read, work))
             case Write(work):
                 return msg.reply_after(partial(self._writer.write, work))
-            case CommitWrites():
+            case Serve():
                 return msg.reply_after(self._writer.commit_forever)
             case _:
                 assert_never(msg)

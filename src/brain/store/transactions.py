@@ -32,8 +32,8 @@ class Transactions:
         """Commit `works` together; one that raises is rolled back alone and keeps its exception.
 
         Where one of them loses the whole transaction (no room, a conflict at the commit), each
-        is done again in a transaction of its own. Raises SeptemberError BRAIN_UNUSABLE, having
-        written nothing, where no work is to blame.
+        is done again in a transaction of its own. Raises SeptemberError BRAIN_UNUSABLE where no
+        work is to blame; what had been committed by then nobody can tell.
         """
         self._brain.check_in_place()
         if len(works) > 1:
