@@ -97,7 +97,7 @@ class Envelope(Scope):
     def __init__(
         self, message: object, cell: "Cell", sender: Scope | None, deadline: float
     ) -> None:
-        Scope.__init__(self, sender, deadline)
+        super().__init__(sender, deadline)
         self.message = message
         self.cell = cell
         self.caller: trio.lowlevel.Task | None = None
@@ -108,8 +108,7 @@ class Envelope(Scope):
         self.outcome = ""
         self.incarnation = 0
         trace = cell.runtime.trace
-        if trace is not None:
-            self.sent_at = self.began_at = self.ended_at = trace.clock()
+        self.sent_at = self.began_at = self.ended_at = trace.clock() if trace is not None else 0.0
 
     def answer(self, value: object) -> None:
         """Hand the answer to whoever waits, and close the span."""

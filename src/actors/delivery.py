@@ -1,16 +1,14 @@
 """Delivery: how a message gets to an actor, and its answer back to the task that asked."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from math import inf
 
 import trio
 
-from .cell import Cell, CrashSignal, Envelope, Handler, Runtime, State, crashed
+from .cell import CrashSignal, Envelope, Handler, Runtime, State, crashed
 from .deadlock import find_circle
 from .errors import ActorStopped, CallTimeout, DeadlockDetected
 from .message import Later, Reply
-from .span import CURRENT, Scope
+from .span import CURRENT, Scope, waits_of
 from .trace import Kind
 
 _INLINE_BEFORE_CHECKPOINT = 32
@@ -24,44 +22,21 @@ async def ask(envelope: Envelope, sender: Scope | None) -> object:
         await _breathe(cell.runtime)
         if cell.ready_inline and cell.inline is not None:
             answer = _handle_here(envelope, cell.inline)
-            if type(answer) is Reply:
-                return answer.value
-            with awaiting(sender, envelope):
-                return await _park(envelope)
-    _refuse_stopped(envelope)
-    with awaiting(sender, envelope):
-        _refuse_circle(envelope, sender)
-        cell.accept_call(envelope)
-        return await _park(envelope)
+            return answer.value if type(answer) is Reply else await _park(envelope, sender)
+    _refuse_hopeless(envelope, sender)
+    cell.accept_call(envelope)
+    return await _park(envelope, sender)
 
 
 async def send(envelope: Envelope, sender: Scope | None) -> None:
     """Put the message into the mailbox, waiting for room."""
-    _refuse_stopped(envelope)
-    with awaiting(sender, envelope):
-        _refuse_circle(envelope, sender)
-        envelope.sends = True
-        envelope.cell.accept_call(envelope)
-        if envelope.sends:
-            await _park(envelope)
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
-
-
-@contextmanager
-def awaiting(sender: Scope | None, envelope: Envelope) -> Generator[None]:
-    """Let it be known, for the finding of deadlocks, what the sender waits for."""
-    if sender is None:
-        yield
-        return
-    holder = sender.holder or sender
-    if holder.waits is None:
-        holder.waits = []
-    holder.waits.append(envelope)
-    try:
-        yield
-    finally:
-        holder.waits.remove(envelope)
+    _refuse_hopeless(envelope, sender)
+    envelope.sends = True
+    envelope.cell.accept_call(envelope)
+    if envelope.sends:
+        await _park(envelope, sender)
+    else:
+        await trio.lowlevel.checkpoint_if_cancelled()
 
 
 def _handle_here(envelope: Envelope, handler: Handler) -> object:
@@ -116,27 +91,35 @@ async def _breathe(runtime: Runtime) -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def _park(envelope: Envelope) -> object:
+async def _park(envelope: Envelope, sender: Scope | None) -> object:
     """Wait for the answer; cancellation and the deadline withdraw the request."""
     envelope.caller = trio.lowlevel.current_task()
+    waits = waits_of(sender)
+    waits.append(envelope)
+    try:
+        await _wait_answered(envelope)
+    finally:
+        waits.remove(envelope)
+    error, value = envelope.error, envelope.value
+    envelope.error = envelope.value = None  # the trace keeps the envelope, not what it carried
+    if error is not None:
+        raise error
+    return value
 
+
+async def _wait_answered(envelope: Envelope) -> None:
     def withdraw(_: object) -> trio.lowlevel.Abort:
         _withdraw(envelope)
         return trio.lowlevel.Abort.SUCCEEDED
 
     if envelope.deadline == inf:
         await trio.lowlevel.wait_task_rescheduled(withdraw)
-    else:
-        began = trio.current_time()
-        with trio.CancelScope(deadline=envelope.deadline) as scope:
-            await trio.lowlevel.wait_task_rescheduled(withdraw)
-        if scope.cancelled_caught:
-            raise _missed(envelope, trio.current_time() - began)
-    error, value = envelope.error, envelope.value
-    envelope.error = envelope.value = None  # the trace keeps the envelope, not what it carried
-    if error is not None:
-        raise error
-    return value
+        return
+    began = trio.current_time()
+    with trio.CancelScope(deadline=envelope.deadline) as scope:
+        await trio.lowlevel.wait_task_rescheduled(withdraw)
+    if scope.cancelled_caught:
+        raise _missed(envelope, trio.current_time() - began)
 
 
 def _withdraw(envelope: Envelope) -> None:
@@ -152,19 +135,15 @@ def _missed(envelope: Envelope, waited: float) -> CallTimeout:
     return CallTimeout(envelope.cell.path, type(envelope.message).__name__, waited)
 
 
-def _refuse_stopped(envelope: Envelope) -> None:
-    cell: Cell = envelope.cell
+def _refuse_hopeless(envelope: Envelope, sender: Scope | None) -> None:
+    """Raise at once for a recipient that is gone, or one that waits for the sender."""
+    cell = envelope.cell
     if cell.state is State.STOPPED:
         envelope.close("stopped")
         raise ActorStopped(cell.path)
-
-
-def _refuse_circle(envelope: Envelope, sender: Scope | None) -> None:
-    if sender is None:
-        return
-    circle = find_circle(sender.holder or sender, envelope)
+    circle = find_circle(sender.holder or sender, envelope) if sender is not None else None
     if circle is not None:
         error = DeadlockDetected(circle)
-        envelope.cell.observe(Kind.DEADLOCK, envelope, str(error))
+        cell.observe(Kind.DEADLOCK, envelope, str(error))
         envelope.close("deadlock")
         raise error

@@ -11,7 +11,6 @@ import trio
 from .actor import Actor
 from .cell import Cell, Envelope, State
 from .child import ChildSpec, DynamicSpec, Restart, check_name
-from .delivery import awaiting
 from .errors import (
     ActorStopped,
     AlreadyStarted,
@@ -24,7 +23,7 @@ from .incarnation import Started
 from .ref import ActorRef
 from .registry import Registry
 from .restart import RestartWindow, back_off, wants_restart
-from .span import CURRENT
+from .span import CURRENT, waits_of
 from .task import ActorChild, ChildTask
 
 M = TypeVar("M")
@@ -38,7 +37,7 @@ class Kept:
     child: ActorChild
     window: RestartWindow
     task: ChildTask = field(init=False)
-    healing: trio.CancelScope = field(default_factory=trio.CancelScope)
+    healing: trio.CancelScope | None = None
     gone: trio.Event | None = None  # None while it may stay; set when it has left
 
 
@@ -88,9 +87,13 @@ class DynamicSupervisor(Generic[M]):
         sender = CURRENT.get()
         birth = Envelope(Started(), kept.child.cell, sender, sender.deadline if sender else inf)
         kept.child.cell.birth = birth
-        with awaiting(sender, birth):
-            self._launch(kept)
+        self._launch(kept)
+        waits = waits_of(sender)
+        waits.append(birth)
+        try:
             await self._first_start(kept, birth.deadline)
+        finally:
+            waits.remove(birth)
         return ActorRef(kept.child.cell)
 
     async def stop(self, key: str) -> None:
@@ -123,19 +126,17 @@ class DynamicSupervisor(Generic[M]):
 
     async def _first_start(self, kept: Kept, deadline: float) -> None:
         """Wait for the start; a child that does not come up, or is not awaited, leaves."""
-        began = trio.current_time()
         try:
-            with trio.CancelScope(deadline=deadline) as scope:
+            if deadline == inf:
                 await kept.task.wait_running()
+            else:
+                await _by(deadline, kept.task)
         except StartFailed:
             self._remove(kept)
             raise
-        except trio.Cancelled:
+        except BaseException:
             self._dismiss(kept)
             raise
-        if scope.cancelled_caught:
-            self._dismiss(kept)
-            raise CallTimeout(kept.child.cell.path, "Started", trio.current_time() - began)
 
     def _keep(self, key: str, start: Callable[[], Actor[M]] | ChildSpec[M]) -> Kept:
         check_name(key)
@@ -169,29 +170,33 @@ class DynamicSupervisor(Generic[M]):
 
     async def _heal(self, kept: Kept) -> None:
         """Restart a child until it serves, is dismissed, or its key has used up its restarts."""
-        cell = kept.child.cell
-        with kept.healing:
-            while True:
+        with trio.CancelScope() as kept.healing:
+            while kept.gone is None:
                 try:
-                    delay = kept.window.count(self.cell, cell)
+                    delay = kept.window.count(self.cell, kept.child.cell)
                 except RestartsExhausted as error:
-                    cell.reason = error
+                    kept.child.cell.reason = error
                     self._remove(kept)
                     return
                 kept.child.settle(final=False)
-                await back_off(delay, [cell])
-                self._launch(kept)
-                try:
-                    await kept.task.wait_running()
+                await back_off(delay, [kept.child.cell])
+                if kept.gone is None and await self._restarted(kept):
                     return
-                except StartFailed:
-                    continue
+
+    async def _restarted(self, kept: Kept) -> bool:
+        self._launch(kept)
+        try:
+            await kept.task.wait_running()
+        except StartFailed:
+            return False
+        return True
 
     def _dismiss(self, kept: Kept) -> trio.Event:
         """Have a child stopped; returns the event of its being gone."""
         if kept.gone is None:
             kept.gone = trio.Event()
-            kept.healing.cancel(reason="the child was asked to stop")
+            if kept.healing is not None:
+                kept.healing.cancel(reason="the child was asked to stop")
             self._spawn(self._see_off, kept)
         return kept.gone
 
@@ -209,6 +214,14 @@ class DynamicSupervisor(Generic[M]):
     def _spawn(self, work: Callable[[Kept], Awaitable[None]], kept: Kept) -> None:
         assert self._nursery is not None
         self.cell.runtime.spawn(self._nursery, partial(work, kept), kept.child.cell.path)
+
+
+async def _by(deadline: float, task: ChildTask) -> None:
+    began = trio.current_time()
+    with trio.CancelScope(deadline=deadline):
+        await task.wait_running()
+        return
+    raise CallTimeout(task.child.cell.path, Started.__name__, trio.current_time() - began)
 
 
 class DynamicRef(Generic[M]):

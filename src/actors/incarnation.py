@@ -92,48 +92,53 @@ class Incarnation:
 
     async def _serve(self) -> WorkSignal | None:
         """Handle messages until told to stop, or until the first work needs a nursery."""
-        cell = self._cell
-        mailbox = cell.mailbox
-        left = _BATCH
+        signals = self._cell.signals
         while True:
-            if cell.signals:
-                signal = cell.signals.pop(0)
+            while signals:
+                signal = signals.pop(0)
                 if isinstance(signal, StopSignal):
                     return None
                 if isinstance(signal, CrashSignal):
-                    cell.current = signal.envelope
+                    self._cell.current = signal.envelope
                     raise signal.error
                 if self._nursery is None:
                     return signal
                 self._begin_work(signal)
-                continue
-            envelope = mailbox.take()
-            if envelope is None:
-                await mailbox.wait()
-                left = _BATCH
-                continue
-            await self._handle_one(envelope)
-            left -= 1
-            if not left:
+            if await self._drain():
                 await trio.lowlevel.checkpoint()
-                left = _BATCH
+            elif not signals:
+                await self._cell.mailbox.wait()
 
-    async def _handle_one(self, envelope: Envelope) -> None:
-        cell = self._cell
-        cell.current = envelope
-        CURRENT.set(envelope)
+    async def _drain(self) -> bool:
+        """Handle what is there, at most a batch and until a signal; True if the batch was full."""
+        cell, handle, take = self._cell, self._handle, self._cell.mailbox.take
         trace = cell.runtime.trace
-        if trace is not None:
-            envelope.began_at = trace.clock()
-        answer = await self._handle(envelope.message)
-        if type(answer) is Reply:
-            envelope.answer(answer.value)
-        elif type(answer) is Later:
-            cell.begin_work(envelope, answer)
-        else:
-            raise TypeError(f"{cell.path}: handle returned {answer!r}, not a Reply or Later")
-        cell.current = None
-        cell.handled += 1
+        now = trace.clock() if trace is not None else 0.0
+        for _ in range(_BATCH):
+            envelope = take()
+            if envelope is None:
+                return False
+            envelope.began_at = now
+            cell.current = envelope
+            CURRENT.set(envelope)
+            answer = await handle(envelope.message)
+            if type(answer) is Reply:
+                envelope.answer(answer.value)
+                now = envelope.ended_at
+            else:
+                self._not_yet(envelope, answer)
+                now = trace.clock() if trace is not None else 0.0
+            cell.current = None
+            cell.handled += 1
+            if cell.signals:
+                return False
+        return True
+
+    def _not_yet(self, envelope: Envelope, answer: object) -> None:
+        if type(answer) is not Later:
+            path = self._cell.path
+            raise TypeError(f"{path}: handle returned {answer!r}, not a Reply or Later")
+        self._cell.begin_work(envelope, answer)
 
     def _begin_work(self, signal: WorkSignal) -> None:
         assert self._nursery is not None

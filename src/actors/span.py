@@ -58,6 +58,16 @@ class Scope:
         return f"00-{self.trace_id:032x}-{self.span_id:016x}-01"
 
 
+def waits_of(sender: Scope | None) -> list[Scope]:
+    """Return the list of what the sender's task waits for, kept to find deadlocks."""
+    if sender is None:
+        return []
+    holder = sender.holder or sender
+    if holder.waits is None:
+        holder.waits = []
+    return holder.waits
+
+
 CURRENT: Final[ContextVar[Scope | None]] = ContextVar("september.actors.scope", default=None)
 
 

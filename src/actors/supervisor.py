@@ -1,6 +1,6 @@
 """Supervisors: start children, watch over them, restart them by the strategy, stop them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from math import inf
 
@@ -73,25 +73,27 @@ class Supervisor:
 
     async def _start(self, children: Sequence[Child]) -> None:
         """Start from left to right, each when the one before it serves; raise StartFailed."""
-        assert self._nursery is not None
-        in_order = [child for child in children if child.cell.state is not State.STOPPED]
+        waiting = [child for child in children if child.cell.state is not State.STOPPED]
         try:
-            for at, child in enumerate(in_order):
-                if len(in_order) > 1:
-                    self.cell.to_start = tuple(later.cell for later in in_order[at:])
-                task = self._tasks[child] = ChildTask(child, self._on_end)
-                task.spawn(self._nursery)
-                await task.wait_running()
+            while waiting:
+                self.cell.to_start = tuple(child.cell for child in waiting)
+                await self._start_one(waiting.pop(0))
         finally:
-            if len(in_order) > 1:
-                self.cell.to_start = ()
+            self.cell.to_start = ()
+
+    async def _start_one(self, child: Child) -> None:
+        assert self._nursery is not None
+        task = self._tasks[child] = ChildTask(child, self._on_end)
+        task.spawn(self._nursery)
+        await task.wait_running()
 
     async def _stop(self, children: Sequence[Child], *, final: bool | None) -> None:
         """Stop from right to left; `final` None leaves open what follows."""
         for child in reversed(children):
-            task = self._tasks.pop(child, None)
+            task = self._tasks.get(child)
             if task is not None:
                 await task.stop(final=final is True)
+                del self._tasks[child]  # only now: cancelled before, it is still to be stopped
             if final is not None:
                 child.settle(final=final)
 
@@ -102,13 +104,15 @@ class Supervisor:
     async def _heal(self, task: ChildTask) -> None:
         """Decide what follows the end of a child, and do it."""
         if self._spec.strategy is Strategy.ONE_FOR_ONE:
-            await self._decide(task)
+            await self._decide(task, self._start_alone)
             return
         async with self._group_turn:
             if self._tasks.get(task.child) is task:  # else a restart of its group came first
-                await self._decide(task)
+                await self._decide(task, self._start)
 
-    async def _decide(self, task: ChildTask) -> None:
+    async def _decide(
+        self, task: ChildTask, start: Callable[[Sequence[Child]], Awaitable[None]]
+    ) -> None:
         child = task.child
         if not wants_restart(child.restart, child.cell.reason):
             del self._tasks[child]
@@ -120,10 +124,15 @@ class Supervisor:
             await self._stop(group, final=False)
             await back_off(delay, [one.cell for one in group])
             try:
-                await self._start(group)
+                await start(group)
                 return
             except StartFailed:
                 child = next(one for one in group if one.cell.state is State.ENDED)
+
+    async def _start_alone(self, group: Sequence[Child]) -> None:
+        """Start one child while its siblings may be starting, too."""
+        (child,) = group
+        await self._start_one(child)
 
     def _group(self, child: Child) -> list[Child]:
         """Return who is restarted with `child`, which itself is always among them."""

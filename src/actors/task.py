@@ -67,6 +67,7 @@ class ChildTask:
         self.child = child
         self.ended = trio.Event()
         self._ready = trio.Event()
+        self._start_failure: Exception | None = None
         self._scope = trio.CancelScope()
         self._on_end = on_end
 
@@ -89,21 +90,21 @@ class ChildTask:
         if self._scope.cancelled_caught:
             reason = Killed(cell.path, self.child.shutdown)
         cell.conclude(reason)
-        failed_to_start = reason is not None and not self._ready.is_set()
+        if not self._ready.is_set():
+            self._start_failure = reason
         self._ready.set()
         self.ended.set()
-        if not failed_to_start:
+        if self._start_failure is None:
             self._on_end(self)
 
     async def wait_running(self) -> None:
         """Wait until it serves; raise StartFailed if it crashed before."""
         await self._ready.wait()
-        cell = self.child.cell
-        if not self.ended.is_set() or cell.reason is None:
-            return
-        if isinstance(cell.reason, StartFailed):  # somewhere below: already says it best
-            raise cell.reason
-        raise StartFailed(cell.path, cell.reason) from cell.reason
+        cause = self._start_failure
+        if isinstance(cause, StartFailed):  # somewhere below: already says it best
+            raise cause
+        if cause is not None:
+            raise StartFailed(self.child.cell.path, cause) from cause
 
     async def stop(self, *, final: bool) -> None:
         """Ask it to stop; cancel it when its shutdown time has passed."""
