@@ -1,0 +1,1 @@
+"""The rules of the source tree, and the reader they work on."""

@@ -1,0 +1,275 @@
+"""The rules. Each yields its violations as `place: what is wrong`."""
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import Final, TypeAlias
+
+from .source import (
+    Function,
+    Tree,
+    concept_of,
+    dependencies,
+    layer_of,
+)
+
+Rule: TypeAlias = Callable[[Tree], Iterator[str]]
+
+LAYERS: Final[Sequence[frozenset[str]]] = (
+    frozenset({"errors"}),
+    frozenset({"config", "logs"}),
+    frozenset({"actors"}),
+    frozenset({"brain", "fleet"}),
+    frozenset({"http"}),
+    frozenset({"cli"}),
+    frozenset({"__main__"}),
+)
+"""Lowest first. A layer imports only from those below it: brain and fleet never each other."""
+
+BRAIN_LAYERS: Final[Sequence[frozenset[str]]] = (
+    frozenset({"channels", "security", "store", "clock", "catalog"}),
+    frozenset({"herald", "assets", "sandbox", "memory", "learning", "hitl", "raven"}),
+    frozenset({"agent"}),
+    frozenset({"coordinator", "conversations"}),
+    frozenset({"tree"}),
+)
+"""Inside the brain, lowest first. Neighbours may import each other, but not in a circle."""
+
+LAZY: Final[Mapping[str, frozenset[str]]] = {
+    "brain.herald.anthropic": frozenset({"anthropic"}),
+    "brain.herald.openai": frozenset({"openai"}),
+    "brain.herald.gemini": frozenset({"google"}),
+    "brain.herald.embedder_local": frozenset({"numpy", "safetensors", "tokenizers"}),
+}
+"""What may be imported inside a function: provider SDKs and heavy libraries, where used."""
+
+ANY: Final[Mapping[str, str]] = {
+    "actors.child": "specs of children with different messages stand in one list",
+    "actors.incarnation": "specs of children with different messages stand in one list",
+    "actors.task": "specs of children with different messages stand in one list",
+    "actors.tree": "specs of children with different messages stand in one list",
+    "brain.herald.anthropic": "the SDK's own types",
+    "brain.herald.anthropic_wire": "the SDK's own types",
+    "brain.herald.embedder_local": "numpy is loaded late",
+    "brain.herald.gemini": "the SDK's own types",
+    "brain.herald.gemini_wire": "the SDK's own types",
+    "brain.herald.openai": "the SDK's own types",
+    "brain.herald.openai_wire": "the SDK's own types",
+    "brain.herald.stream": "the SDK's own types",
+    "brain.store.connection": "the schema knows the types of columns, the checker cannot",
+    "brain.store.store": "each call has its own type of answer",
+    "config.setting": "each value has the type of its own field",
+    "http.endpoint": "each endpoint has its own body",
+    "http.openapi": "a JSON Schema",
+    "http.wire": "what comes off the wire",
+    "logs": "structlog's own types",
+}
+"""Modules that may say `Any`, and why."""
+
+NAMES: Final = frozenset({"utils", "util", "helpers", "helper", "common", "manager", "base"})
+
+FILE_LINES: Final = 400
+FUNCTION_LINES: Final = 60
+SHORT_LINES: Final = 25
+SHORT_SHARE: Final = 0.9
+
+_MARKER: Final = re.compile(r"\b(?:TODO|FIXME|XXX)\b")
+
+
+def layers(tree: Tree) -> Iterator[str]:
+    """http/cli -> (brain, fleet) -> actors -> (config, errors)."""
+    heights = _heights(LAYERS)
+    for module in tree.values():
+        layer = layer_of(module.name)
+        if layer and layer not in heights:
+            yield f"{module.at(1)}: {layer} has no place in LAYERS"
+            continue
+        for target, item in dependencies(tree, module):
+            other = layer_of(target)
+            if layer and other != layer and heights.get(other, 0) >= heights[layer]:
+                yield f"{module.at(item.line)}: {layer} must not import {other}"
+
+
+def brain_layers(tree: Tree) -> Iterator[str]:
+    """tree -> coordinator -> agent -> (herald, …) -> (channels, security, store, …)."""
+    heights = _heights(BRAIN_LAYERS)
+    for module in tree.values():
+        concept = concept_of(module.name)
+        if concept is None:
+            continue
+        if concept not in heights:
+            yield f"{module.at(1)}: {concept} has no place in BRAIN_LAYERS"
+            continue
+        for target, item in dependencies(tree, module):
+            other = concept_of(target)
+            if other is not None and heights.get(other, 0) > heights[concept]:
+                yield f"{module.at(item.line)}: {concept} must not import {other}"
+
+
+def module_cycles(tree: Tree) -> Iterator[str]:
+    """No module imports itself, over however many others."""
+    edges = {
+        module.name: {target for target, _ in dependencies(tree, module)} - {module.name}
+        for module in tree.values()
+    }
+    yield from _cycle(edges)
+
+
+def concept_cycles(tree: Tree) -> Iterator[str]:
+    """No part of the brain needs another that needs it."""
+    edges: dict[str, set[str]] = {}
+    for module in tree.values():
+        concept = concept_of(module.name)
+        if concept is not None:
+            targets = {concept_of(target) for target, _ in dependencies(tree, module)}
+            own = edges.setdefault(concept, set())
+            own.update(target for target in targets if target not in (None, concept))
+    yield from _cycle(edges)
+
+
+def relative_imports(tree: Tree) -> Iterator[str]:
+    """The tree does not know under which name it is installed."""
+    for module in tree.values():
+        for item in module.imports:
+            if not item.own and layer_of(item.target) in ("september", "src"):
+                yield f"{module.at(item.line)}: import {item.target} relatively"
+
+
+def imports_in_functions(tree: Tree) -> Iterator[str]:
+    """Only what LAZY names is imported inside a function."""
+    for module in tree.values():
+        allowed = LAZY.get(module.name, frozenset())
+        for item in module.imports:
+            if item.function and (item.own or layer_of(item.target) not in allowed):
+                yield f"{module.at(item.line)}: {item.function} imports {item.target}"
+
+
+def type_checking_imports(tree: Tree) -> Iterator[str]:
+    """A cycle is not hidden from the interpreter: it means a missing leaf."""
+    for module in tree.values():
+        for item in module.imports:
+            if item.target == "typing.TYPE_CHECKING":
+                yield f"{module.at(item.line)}: TYPE_CHECKING hides an import"
+
+
+def names(tree: Tree) -> Iterator[str]:
+    """A module is called after what it is."""
+    for module in tree.values():
+        if module.name.rpartition(".")[2] in NAMES:
+            yield f"{module.at(1)}: this name says nothing"
+
+
+def file_length(tree: Tree) -> Iterator[str]:
+    """One concept fits into 400 lines."""
+    for module in tree.values():
+        lines = len(module.text.splitlines())
+        if lines > FILE_LINES:
+            yield f"{module.at(1)}: {lines} lines, at most {FILE_LINES}"
+
+
+def function_length(tree: Tree) -> Iterator[str]:
+    """No function is above 60 lines."""
+    for module in tree.values():
+        for function in module.functions:
+            if _length(function) > FUNCTION_LINES:
+                place = module.at(function.lineno)
+                yield f"{place}: {function.name} has {_length(function)} lines"
+
+
+def short_functions(tree: Tree) -> Iterator[str]:
+    """Nine functions in ten are at most 25 lines long."""
+    lengths = [_length(function) for module in tree.values() for function in module.functions]
+    short = sum(length <= SHORT_LINES for length in lengths)
+    if lengths and short / len(lengths) < SHORT_SHARE:
+        yield f"src: only {short} of {len(lengths)} functions are at most {SHORT_LINES} lines"
+
+
+def docstrings(tree: Tree) -> Iterator[str]:
+    """Every module, public class and public function says what it is for."""
+    for module in tree.values():
+        if module.text.strip() and not ast.get_docstring(module.tree):
+            yield f"{module.at(1)}: the module says nothing"
+        for node in module.tree.body:
+            if (
+                isinstance(node, Function | ast.ClassDef)
+                and not node.name.startswith("_")
+                and not _is_overload(node)
+                and not ast.get_docstring(node)
+            ):
+                yield f"{module.at(node.lineno)}: {node.name} says nothing"
+
+
+def markers(tree: Tree) -> Iterator[str]:
+    """What is not done is not in the tree."""
+    for module in tree.values():
+        for number, line in enumerate(module.text.splitlines(), start=1):
+            if _MARKER.search(line):
+                yield f"{module.at(number)}: {line.strip()}"
+
+
+def prints(tree: Tree) -> Iterator[str]:
+    """Only the command line prints."""
+    for module in tree.values():
+        for node in ast.walk(module.tree):
+            match node:
+                case ast.Call(func=ast.Name(id="print")) if layer_of(module.name) != "cli":
+                    yield f"{module.at(node.lineno)}: print"
+                case _:
+                    pass
+
+
+def any_types(tree: Tree) -> Iterator[str]:
+    """`Any` stands only where ANY says why."""
+    for module in tree.values():
+        if module.name not in ANY:
+            for item in module.imports:
+                if item.target in ("typing.Any", "typing_extensions.Any"):
+                    yield f"{module.at(item.line)}: Any"
+
+
+def asyncio(tree: Tree) -> Iterator[str]:
+    """The tree runs on trio."""
+    for module in tree.values():
+        for item in module.imports:
+            if layer_of(item.target) == "asyncio" and not item.own:
+                yield f"{module.at(item.line)}: asyncio"
+
+
+RULES: Final[Sequence[Rule]] = (
+    layers,
+    brain_layers,
+    module_cycles,
+    concept_cycles,
+    relative_imports,
+    imports_in_functions,
+    type_checking_imports,
+    names,
+    file_length,
+    function_length,
+    short_functions,
+    docstrings,
+    markers,
+    prints,
+    any_types,
+    asyncio,
+)
+
+
+def _heights(order: Sequence[frozenset[str]]) -> dict[str, int]:
+    return {name: height for height, names in enumerate(order) for name in names}
+
+
+def _cycle(edges: Mapping[str, set[str]]) -> Iterator[str]:
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        yield "cycle: " + " <- ".join(error.args[1])
+
+
+def _length(function: Function) -> int:
+    return (function.end_lineno or function.lineno) - function.lineno + 1
+
+
+def _is_overload(node: Function | ast.ClassDef) -> bool:
+    return any(ast.unparse(decorator) == "overload" for decorator in node.decorator_list)
