@@ -67,9 +67,9 @@ class OpenAIWire:
                     "resulted in 130001 tokens. Please reduce the length of the messages."
                 )
                 return _error(400, text, "invalid_request_error", "context_length_exceeded")
-            case Status(code, message):
-                kind = "server_error" if code >= 500 else "invalid_request_error"
-                return _error(code, message, kind)
+            case Status(status, message, code):
+                kind = "server_error" if status >= 500 else "invalid_request_error"
+                return _error(status, message, kind, code or None)
             case _:
                 raise TypeError(step)
 

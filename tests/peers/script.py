@@ -132,10 +132,11 @@ class ContextOverflow(Part, frozen=True, tag=True):
 
 
 class Status(Part, frozen=True, tag=True, omit_defaults=True):
-    """Any other HTTP error, in the provider's envelope."""
+    """Any other HTTP error, in the provider's envelope; `code` is OpenAI's name for it."""
 
-    code: int
+    status: int
     message: str = "scripted"
+    code: str = ""
 
 
 class HangUp(Part, frozen=True, tag=True):

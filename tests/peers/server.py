@@ -41,8 +41,9 @@ class Peer:
         self.script = script
         self.port = 0
         self.requests: list[Received] = []
+        self.connections = 0
         self.open_connections = 0
-        self._arrived = trio.Condition()
+        self._arrival = trio.Event()
         self._gates: defaultdict[str, trio.Event] = defaultdict(trio.Event)
 
     @property
@@ -61,9 +62,8 @@ class Peer:
 
     async def wait_request(self, number: int = 0) -> Received:
         """Request `number` (from 0), once it is here."""
-        async with self._arrived:
-            while len(self.requests) <= number:
-                await self._arrived.wait()
+        while len(self.requests) <= number:
+            await self._arrival.wait()
         return self.requests[number]
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -75,6 +75,7 @@ class Peer:
             task_status.started()
 
     async def _connected(self, stream: trio.SocketStream) -> None:
+        self.connections += 1
         self.open_connections += 1
         try:
             async with stream:
@@ -84,7 +85,7 @@ class Peer:
         finally:
             self.open_connections -= 1
 
-    async def receive(self, request: h11.Request, body: bytes) -> Received:
+    def receive(self, request: h11.Request, body: bytes) -> Received:
         """Note a request down."""
         headers = {name.decode(): value.decode() for name, value in request.headers}
         decoded = _json(body)
@@ -96,9 +97,9 @@ class Peer:
             body=decoded,
             at=trio.current_time(),
         )
-        async with self._arrived:
-            self.requests.append(received)
-            self._arrived.notify_all()
+        self.requests.append(received)
+        self._arrival.set()
+        self._arrival = trio.Event()
         return received
 
     async def pass_gate(self, gate: str) -> None:
@@ -132,7 +133,7 @@ class _Connection:
             if head.target.startswith(b"/_peer/"):
                 await self._answer(self._peer.control(head, body))
             else:
-                await self._exchange(await self._peer.receive(head, body))
+                await self._exchange(self._peer.receive(head, body))
             if self._http.our_state is not h11.DONE:
                 return
             self._http.start_next_cycle()

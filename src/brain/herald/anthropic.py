@@ -13,6 +13,7 @@ from .faults import FaultMapper, is_overflow, retry_after
 from .naming import ToolNames
 from .provider import Fault, ProviderError
 from .sdk import LazySdk, Timeouts
+from .sse import StreamFault
 from .stream import opened
 
 BASE_URL = "https://api.anthropic.com"
@@ -75,17 +76,16 @@ class AnthropicProvider:
     # --- error mapping ------------------------------------------------------------------------
 
     def _explain(self, error: Exception, otherwise: Fault) -> ProviderError:
-        """An error of the SDK, of its transport or of the stream (status 200, typed body)."""
+        """An error of the SDK, of its transport or of the stream (an `error` event)."""
         import anthropic
 
-        if not isinstance(error, anthropic.APIStatusError):
-            return self._faults.from_exception(error, otherwise)
-        text = error.api_message or error.message
-        wait = retry_after(error.response.headers)
-        if error.status_code != 200:
+        if isinstance(error, anthropic.APIStatusError):
+            text = error.api_message or error.message
+            wait = retry_after(error.response.headers)
             return self._faults.from_status(error.status_code, text, retry_after=wait)
-        fault = Fault.CONTEXT_OVERFLOW if is_overflow(text) else _fault_of_type(error.type)
-        return self._faults.error(fault, text, status=200, retry_after=wait)
+        if isinstance(error, StreamFault):
+            return self._faults.error(_fault_of_event(error), error.text("message"), status=200)
+        return self._faults.from_exception(error, otherwise)
 
 
 _FAULTS = {
@@ -101,8 +101,11 @@ _FAULTS = {
 }
 
 
-def _fault_of_type(error_type: str | None) -> Fault:
-    return _FAULTS.get(error_type or "", Fault.UNAVAILABLE)
+def _fault_of_event(error: StreamFault) -> Fault:
+    """An error event names itself by its type."""
+    if is_overflow(error.text("message")):
+        return Fault.CONTEXT_OVERFLOW
+    return _FAULTS.get(error.text("type"), Fault.UNAVAILABLE)
 
 
 def _body(request: ModelRequest, names: ToolNames) -> dict[str, object]:

@@ -7,12 +7,14 @@ from typing import Any
 import httpx2
 
 from ...config.secret import Secret
+from ..channels.events import JsonObject
 from .conversation import ModelRequest, Piece
-from .faults import FaultMapper, retry_after, seconds_of_duration
+from .faults import FaultMapper, fault_of_status, retry_after, seconds_of_duration
 from .gemini_wire import PROVIDER, GeminiReader, translate
 from .naming import ToolNames
 from .provider import Fault, ProviderError
 from .sdk import LazySdk, Timeouts
+from .sse import StreamFault
 from .stream import opened
 
 BASE_URL = "https://generativelanguage.googleapis.com"
@@ -77,22 +79,27 @@ class GeminiProvider:
     # --- error mapping ------------------------------------------------------------------------
 
     def _explain(self, error: Exception, otherwise: Fault) -> ProviderError:
-        """An error of the SDK, of its transport or of the stream (an `error` chunk)."""
+        """An error of the SDK, of its transport or of the stream (an `error` event)."""
         from google.genai import errors
 
-        if not isinstance(error, errors.APIError):
-            return self._faults.from_exception(error, otherwise)
-        return self._of_answer(error)
+        if isinstance(error, errors.APIError):
+            answer: Any = error  # the SDK's own types are partly unknown
+            wait = retry_after(answer.response.headers)
+            return self._of_status(_body(answer.details), answer.code, wait)
+        if isinstance(error, StreamFault):
+            return self._of_status(error.error, 200, None)
+        return self._faults.from_exception(error, otherwise)
 
-    def _of_answer(self, error: Any) -> ProviderError:
-        text = error.message or str(error.details)
-        wait = _retry_delay(error.details)
-        if wait is None and error.response is not None:
-            wait = retry_after(error.response.headers)
-        fault = _fault_of_reason(error)
+    def _of_status(self, body: JsonObject, status: int, wait: float | None) -> ProviderError:
+        """The error behind a google.rpc.Status; a wait in its details wins over a header's."""
+        text = str(body.get("message") or body)
+        delay = _retry_delay(body)
+        wait = wait if delay is None else delay
+        fault = _fault_of_reason(body)
         if fault is None:
-            return self._faults.from_status(error.code or 0, text, retry_after=wait)
-        return self._faults.error(fault, text, status=error.code, retry_after=wait)
+            code = body.get("code")
+            fault = fault_of_status(code if isinstance(code, int) else status, text)
+        return self._faults.error(fault, text, status=status, retry_after=wait)
 
 
 _FAULTS: Mapping[str, Fault] = {
@@ -106,25 +113,30 @@ _FAULTS: Mapping[str, Fault] = {
 """By the reason of an ErrorInfo, then by status: a bad key answers 400 INVALID_ARGUMENT."""
 
 
-def _fault_of_reason(error: Any) -> Fault | None:
-    reasons = [detail.get("reason") for detail in _details(error.details)]
-    for name in [*reasons, error.status]:
+def _fault_of_reason(body: JsonObject) -> Fault | None:
+    reasons = [detail.get("reason") for detail in _details(body)]
+    for name in [*reasons, body.get("status")]:
         if fault := _FAULTS.get(str(name)):
             return fault
     return None
 
 
-def _retry_delay(details: Any) -> float | None:
+def _retry_delay(body: JsonObject) -> float | None:
     """The `retryDelay` of a google.rpc.RetryInfo, in seconds."""
-    for detail in _details(details):
+    for detail in _details(body):
         if delay := detail.get("retryDelay"):
             return seconds_of_duration(str(delay))
     return None
 
 
-def _details(body: Any) -> list[dict[str, Any]]:
-    """The details of a google.rpc.Status, as a body or inside its `error`."""
+def _body(answer: Any) -> JsonObject:
+    """The google.rpc.Status of an HTTP error, which comes as `{"error": {...}}`."""
     try:
-        return list(body.get("error", body).get("details") or ())
-    except AttributeError:
-        return []
+        return dict(answer["error"])
+    except (KeyError, TypeError, ValueError):
+        return {"message": str(answer)}
+
+
+def _details(body: JsonObject) -> list[JsonObject]:
+    listed: Any = body.get("details")
+    return [detail for detail in listed or () if isinstance(detail, dict)]

@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx2
-import msgspec
 
 from ...config.secret import Secret
 from .conversation import ModelRequest, Piece
@@ -14,6 +13,7 @@ from .naming import ToolNames
 from .openai_wire import PROVIDER, OpenAIReader, translate
 from .provider import Fault, ProviderError
 from .sdk import LazySdk, Timeouts
+from .sse import StreamFault
 from .stream import opened
 
 BASE_URL = "https://api.openai.com/v1"
@@ -53,8 +53,8 @@ class OpenAIProvider:
         async def start() -> AsyncIterator[Any]:
             client = await self._sdk.client()
             body = translate(request, names, official=self._official)
-            stream = await client.chat.completions.create(**body)
-            return _chunks(stream.response)
+            events: AsyncIterator[Any] = await client.chat.completions.create(**body)
+            return events
 
         return opened(start, OpenAIReader(request, names), self._faults, self._explain)
 
@@ -74,7 +74,7 @@ class OpenAIProvider:
     # --- error mapping ------------------------------------------------------------------------
 
     def _explain(self, error: Exception, otherwise: Fault) -> ProviderError:
-        """An error of the SDK, of its transport or of the stream (an `error` chunk)."""
+        """An error of the SDK, of its transport or of the stream (an `error` event)."""
         import openai
 
         if isinstance(error, openai.APIStatusError):
@@ -83,8 +83,8 @@ class OpenAIProvider:
             if fault := _FAULTS.get(error.code or ""):
                 return self._faults.error(fault, text, status=error.status_code, retry_after=wait)
             return self._faults.from_status(error.status_code, text, retry_after=wait)
-        if isinstance(error, openai.APIError) and error.body is not None:
-            return self._faults.error(_fault_of_chunk(error), error.message, status=200)
+        if isinstance(error, StreamFault):
+            return self._faults.error(_fault_of_event(error), error.text("message"), status=200)
         return self._faults.from_exception(error, otherwise)
 
 
@@ -96,7 +96,7 @@ _FAULTS: Mapping[str, Fault] = {
 }
 """Codes that say more than their status: an empty account answers 429, and waiting is no help."""
 
-_CHUNK_FAULTS: Mapping[str, Fault] = {
+_EVENT_FAULTS: Mapping[str, Fault] = {
     **_FAULTS,
     "rate_limit_exceeded": Fault.RATE_LIMITED,
     "rate_limit_error": Fault.RATE_LIMITED,
@@ -104,30 +104,11 @@ _CHUNK_FAULTS: Mapping[str, Fault] = {
 }
 
 
-async def _chunks(response: httpx2.Response) -> AsyncIterator[Any]:
-    """The chunks of a stream, read to its end.
-
-    The SDK's own iterator stops at [DONE] and leaves its generators open for the garbage
-    collector, which trio reports; and one stalled event after [DONE] would hold the answer back.
-    """
-    import openai
-    from openai.types.chat import ChatCompletionChunk
-
-    async for event in httpx2.EventSource(response, max_event_size=None):
-        if not event.data or event.data == "[DONE]":
-            continue
-        chunk: dict[str, Any] = msgspec.json.decode(event.data)
-        if error := chunk.get("error"):
-            text: Any = error["message"] if "message" in error else error
-            raise openai.APIError(str(text), response.request, body=error)
-        yield ChatCompletionChunk.construct(**chunk)
-
-
-def _fault_of_chunk(error: Any) -> Fault:
-    """An `error` chunk names itself by code or type; compatible servers put a status in `code`."""
-    if is_overflow(error.message):
+def _fault_of_event(error: StreamFault) -> Fault:
+    """An error event names itself by code or type; compatible servers put a status in `code`."""
+    message, code = error.text("message"), error.text("code")
+    if is_overflow(message):
         return Fault.CONTEXT_OVERFLOW
-    if error.code and error.code.isdigit():
-        return fault_of_status(int(error.code), error.message)
-    known = _CHUNK_FAULTS.get(error.code or "") or _CHUNK_FAULTS.get(error.type or "")
-    return known or Fault.UNAVAILABLE
+    if code.isdigit():
+        return fault_of_status(int(code), message)
+    return _EVENT_FAULTS.get(code) or _EVENT_FAULTS.get(error.text("type")) or Fault.UNAVAILABLE

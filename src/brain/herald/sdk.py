@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 import httpx2
 import trio
 
+from .sse import guard
+
 C = TypeVar("C")
 
 _KEPT_IDLE = 8
@@ -33,6 +35,7 @@ def http_client(timeouts: Timeouts) -> httpx2.AsyncClient:
 
     async def limit(request: httpx2.Request) -> None:
         request.extensions["timeout"] = limits.as_dict()
+        request.headers["accept-encoding"] = "identity"  # the guard reads plain bytes
 
     return httpx2.AsyncClient(
         http1=True,
@@ -43,7 +46,7 @@ def http_client(timeouts: Timeouts) -> httpx2.AsyncClient:
             max_keepalive_connections=_KEPT_IDLE,
             keepalive_expiry=_KEPT_FOR,
         ),
-        event_hooks={"request": [limit]},
+        event_hooks={"request": [limit], "response": [guard]},
     )
 
 

@@ -1,7 +1,7 @@
 """One streaming model call over an SDK: opened, read to its end, or left at once."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import trio
@@ -9,6 +9,7 @@ import trio
 from .conversation import Finished, Piece
 from .faults import FaultMapper
 from .provider import Fault, ProviderError
+from .unwind import unwind
 
 _LINGER = 0.5
 """Seconds a stream may take to end after its message is whole; its connection is then closed."""
@@ -47,32 +48,23 @@ async def opened(
     faults: FaultMapper,
     explain: Explain,
 ) -> AsyncGenerator[AsyncIterator[Piece]]:
-    """Send the request and yield its pieces; on leaving, the connection closes at once.
-
-    The three SDKs nest async generators, and neither `break` nor `aclose` reaches the innermost
-    one, which owns the socket: only an exception from the socket read unwinds them all. So the
-    rest of the stream is read under a cancelled scope: what is already buffered passes, the first
-    real read is cancelled, and each generator closes on the way out, in this task.
-    """
+    """Send the request and yield its pieces; on leaving, the connection closes at once."""
     try:
-        events = await start()
+        events = aiter(await start())
     except Exception as error:
         raise explain(error, Fault.REJECTED) from None
     pieces = _pieces(events, reader, faults, explain)
     try:
         yield pieces
     finally:
-        with trio.CancelScope(shield=True) as scope, suppress(ProviderError):
-            scope.cancel(reason="the stream was left")
-            async for _ in pieces:
-                pass
+        await pieces.aclose()
+        await unwind(events)
 
 
 async def _pieces(
     events: AsyncIterator[SdkEvent], reader: StreamReader, faults: FaultMapper, explain: Explain
 ) -> AsyncGenerator[Piece]:
-    stream = aiter(events)
-    while (event := await _next(stream, reader, explain)) is not _END:
+    while (event := await _next(events, reader, explain)) is not _END:
         for piece in _fed(reader, event, explain):
             yield piece
     if not reader.whole:
