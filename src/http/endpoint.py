@@ -1,0 +1,108 @@
+"""An endpoint: what a route takes, answers and refuses; routing and OpenAPI read the same table."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+import trio
+
+from .auth import KeyRing
+from .port import EnginePort
+from .sse import Opener
+from .visit import Visit
+from .wire import Input
+
+InputT = TypeVar("InputT", bound=Input)
+
+
+class Nothing(Input, frozen=True, kw_only=True):
+    """No fields at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """What the HTTP side is told by the configuration. Times are seconds."""
+
+    cors_origins: tuple[str, ...] = ()
+    max_body_bytes: int = 2**20
+    min_overlap_seconds: float = 0
+    max_overlap_seconds: float = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What all routes work on. `rotating` lets one key rotation at a time through."""
+
+    engine: EnginePort
+    keys: KeyRing
+    settings: HttpSettings = field(default_factory=HttpSettings)
+    rotating: trio.Lock = field(default_factory=trio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange(Generic[InputT]):
+    """One request on its way through a route."""
+
+    service: Service
+    input: InputT
+    path: Mapping[str, str]
+    visit: Visit
+
+    @property
+    def engine(self) -> EnginePort:
+        """The Engine that is asked."""
+        return self.service.engine
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """An answer as JSON."""
+
+    value: object
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """An answer as a stream of events, opened when the response begins."""
+
+    opener: Opener
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer as a page for people."""
+
+    html: str
+
+
+Answer: TypeAlias = Json | Events | Page
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint(Generic[InputT]):
+    """A route. `path` has its parameters in braces; `answers` is the type of a JSON answer.
+
+    `refusals` are the error codes of its own, beside those that any request may meet. `sample`
+    is an input for the documentation.
+    """
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    summary: str
+    handler: Callable[[Exchange[InputT]], Awaitable[Answer]]
+    takes: type[InputT]
+    answers: object = None
+    refusals: tuple[str, ...] = ()
+    headers: Mapping[str, str] | None = None
+    sample: Mapping[str, object] | None = None
+    streams: bool = False
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the input comes as a JSON body rather than in the query string."""
+        return self.method in ("POST", "PUT") and self.takes is not Nothing
+
+
+AnyEndpoint: TypeAlias = Endpoint[Any]
+"""An endpoint of whatever input; the router pairs each with its own."""

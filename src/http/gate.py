@@ -1,0 +1,167 @@
+"""The gate: everything a request passes before its route, and its answer on the way out.
+
+In this order: request id and trace, CORS preflight, key, body within its limit. Only then does
+Quart see the request, so an unknown path or a broken body says nothing to a stranger.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import structlog
+from hypercorn.typing import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    HTTPScope,
+    Scope,
+)
+
+from ..actors import span_scope
+from ..errors import SeptemberError
+from ..logs import request_log
+from . import errors
+from .auth import ADMITTED, KeyRing, refusal
+from .body import Disconnected, discard_body, read_body, replayed
+from .cors import Cors, HeaderList
+from .pages.page import page
+from .visit import KEY_HEADER, VISIT, Visit, arrival
+
+_log = structlog.get_logger("september.http.access")
+
+AsgiApp: TypeAlias = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
+
+KEYLESS: Final = frozenset({"/health"})
+"""Paths that need no key (contract, sections 2 and 3)."""
+
+
+class Gate:
+    """An ASGI app in front of another. `body_timeout` is in seconds."""
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        keys: KeyRing,
+        cors: Cors,
+        *,
+        max_body_bytes: int,
+        body_timeout: float = 60.0,
+    ) -> None:
+        self._app = app
+        self._keys = keys
+        self._cors = cors
+        self._max_body_bytes = max_body_bytes
+        self._body_timeout = body_timeout
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        match scope["type"]:
+            case "http":
+                await self._visit(scope, receive, send)
+            case "websocket":
+                await send({"type": "websocket.close", "code": 1000, "reason": None})
+            case _:
+                await self._app(scope, receive, send)
+
+    async def _visit(
+        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        visit = arrival(scope)
+        VISIT.set(visit)  # this task ends with the request
+        with (
+            request_log(visit.request_id) as log,
+            span_scope(visit.headers.get("traceparent")) as span,
+        ):
+            visit.traceparent = span.traceparent
+            try:
+                await self._pass(visit, scope, receive, self._outward(visit, send))
+            finally:
+                _write_access(visit, log.task_id)
+
+    async def _pass(
+        self, visit: Visit, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        granted = self._cors.preflight(visit.method, visit.headers)
+        if granted is not None:
+            await _answer(receive, send, 204, granted, b"")
+            return
+        try:
+            self._check_key(visit)
+            body = await read_body(
+                receive,
+                declared=visit.headers.get("content-length"),
+                limit=self._max_body_bytes,
+                within=self._body_timeout,
+            )
+        except SeptemberError as error:
+            await _refuse(visit, receive, send, error)
+        except Disconnected:
+            return
+        else:
+            await self._app(scope, replayed(body, receive), send)
+
+    def _check_key(self, visit: Visit) -> None:
+        key = visit.headers.get(KEY_HEADER, "")
+        visit.standing = self._keys.check(key.encode("latin-1"))
+        if visit.standing not in ADMITTED and visit.path not in KEYLESS:
+            raise refusal(visit.standing, given=bool(key))
+
+    def _outward(self, visit: Visit, send: ASGISendCallable) -> ASGISendCallable:
+        """A `send` that stamps the answer with its ids and notes what became of it."""
+        stamps: HeaderList = [
+            (b"x-request-id", visit.request_id.encode("latin-1")),
+            (b"traceparent", visit.traceparent.encode("latin-1")),
+            *self._cors.headers(visit.headers),
+        ]
+
+        async def stamped(event: ASGISendEvent) -> None:
+            if event["type"] == "http.response.body":
+                visit.sent += len(event["body"])
+                visit.finished = not event["more_body"]
+            elif event["type"] == "http.response.start":
+                visit.status = event["status"]
+                event["headers"] = [*event["headers"], *stamps]
+            await send(event)
+
+        return stamped
+
+
+async def _refuse(
+    visit: Visit, receive: ASGIReceiveCallable, send: ASGISendCallable, error: SeptemberError
+) -> None:
+    if error.status == 401 and visit.wants_page:
+        headers: HeaderList = [(b"content-type", b"text/html; charset=utf-8")]
+        await _answer(receive, send, 401, headers, page("sign_in").encode())
+        return
+    headers = [(name.encode(), value.encode()) for name, value in errors.headers(error)]
+    await _answer(receive, send, error.status, headers, errors.envelope(error))
+
+
+async def _answer(
+    receive: ASGIReceiveCallable,
+    send: ASGISendCallable,
+    status: int,
+    headers: HeaderList,
+    body: bytes,
+) -> None:
+    """Answer at once, and end the response only when the client has finished writing."""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    await discard_body(receive)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _write_access(visit: Visit, task_id: str | None) -> None:
+    """One line for each request; never its query, which may carry a secret."""
+    _log.info(
+        f"{visit.method} {visit.path} {visit.status or 'unanswered'}",
+        request_id=visit.request_id,
+        task_id=task_id,
+        method=visit.method,
+        path=visit.path,
+        status=visit.status,
+        duration_ms=round(visit.seconds * 1000, 3),
+        bytes=visit.sent,
+        complete=visit.finished,
+    )

@@ -1,0 +1,99 @@
+"""Fixes for hypercorn 0.18.0 on trio: three bugs around closing, and a slow way to send.
+
+Each bug has a test in `tests/http/test_hypercorn_fixes.py` that shows it in the stock server.
+
+A  After a response quart-trio cancels the request's nursery, because hypercorn announces the end
+   as a disconnect. hypercorn then restarts its idle timer inside that cancelled scope and dies
+   there: an idle keep-alive connection is never closed, and holds up every shutdown.
+B  In the same scope hypercorn closes a connection that must not be kept alive. That dies, too:
+   the client never sees the connection end, and a shutdown waits for it in vain.
+C  hypercorn shields its writes from cancellation without a limit, so one client that opens a
+   stream and does not read makes the server unstoppable.
+
+The slow way: each write takes the send lock and trio's `send_all`, which yield to the scheduler
+three times. `os.write` to a socket with room takes none; it made small chunks 5 times as fast.
+"""
+
+import os
+from typing import Final, cast
+
+import trio
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.trio import run, tcp_server
+from trio.abc import Stream
+
+STALL_S: Final = 60.0
+PIECE: Final = 2**14
+"""A client has STALL_S seconds to take this many bytes, or its connection is given up."""
+
+CLOSING_S: Final = 1.0
+"""How long closing a connection may take although its request was cancelled, in seconds."""
+
+WRITES_PER_YIELD: Final = 32
+"""Writes in a row before other tasks get their turn."""
+
+
+class FixedTCPServer(tcp_server.TCPServer):
+    """One connection, without the bugs."""
+
+    stall_s = STALL_S
+    _in_a_row = 0
+
+    async def protocol_send(self, event: Event) -> None:
+        """Send bytes to the client, or do what hypercorn does with other events."""
+        if isinstance(event, RawData):
+            await self._write(event.data)
+            return
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_S):  # A and B
+            await super().protocol_send(event)
+
+    async def _write(self, data: bytes) -> None:
+        stream = cast("Stream", self.stream)  # declared as TLS, which it need not be
+        if self.send_lock.locked() or not isinstance(stream, trio.SocketStream):
+            await self._write_all(data)
+            return
+        try:
+            written = os.write(stream.socket.fileno(), data)
+        except BlockingIOError:
+            written = 0
+        except OSError:  # the client is gone; -1 for a socket we have closed ourselves
+            await self.protocol.handle(Closed())
+            await trio.lowlevel.checkpoint()
+            return
+        if written < len(data):
+            await self._write_all(data[written:])
+        else:
+            await self._take_turns()
+
+    async def _write_all(self, data: bytes) -> None:
+        """Write the slow way: wait for room, but not for ever, and stop when cancelled (C)."""
+        self._in_a_row = 0
+        async with self.send_lock:
+            try:
+                for start in range(0, len(data), PIECE):
+                    with trio.fail_after(self.stall_s):
+                        await self.stream.send_all(data[start : start + PIECE])
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                await self.protocol.handle(Closed())
+            except trio.TooSlowError:
+                await self._abort()
+            except trio.Cancelled:
+                await self._abort()  # half a chunk is on the wire: nothing sane can follow it
+                raise
+
+    async def _abort(self) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_S):
+            await trio.aclose_forcefully(self.stream)
+            await self.protocol.handle(Closed())
+
+    async def _take_turns(self) -> None:
+        self._in_a_row += 1
+        if self._in_a_row >= WRITES_PER_YIELD:
+            self._in_a_row = 0
+            await trio.lowlevel.checkpoint()
+
+
+def install() -> None:
+    """Make hypercorn's trio worker serve connections with the fixed class."""
+    # Where `run` looks its class up; a plain import there, so not marked as exported.
+    run.TCPServer = FixedTCPServer  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateImportUsage]

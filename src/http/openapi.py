@@ -1,0 +1,148 @@
+"""OpenAPI 3.1, generated from the endpoint table and the structs it names."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from typing import Any, Final, TypeAlias, get_args
+
+import msgspec
+
+from ..brain.channels.events import Event, JsonObject
+from ..errors import STATUS
+from .endpoint import AnyEndpoint, Nothing
+from .gate import KEYLESS
+from .wire import Input
+
+Schema: TypeAlias = dict[str, Any]
+
+_EVENTS: Final = get_args(Event)
+
+_ANYWHERE: Final = ("INVALID_KEY", "KEY_ROTATION_PENDING", "INTERNAL")
+_WITH_INPUT: Final = ("INVALID_REQUEST",)
+_WITH_BODY: Final = ("PAYLOAD_TOO_LARGE",)
+
+_ERROR: Final[Schema] = {
+    "title": "Error",
+    "description": "Every answer that is not 2xx. `error` is stable, `message` is for people.",
+    "type": "object",
+    "required": ["error", "message"],
+    "properties": {
+        "error": {"type": "string", "enum": sorted(STATUS)},
+        "message": {"type": "string"},
+        "details": {"type": "object"},
+    },
+}
+
+
+def document(endpoints: tuple[AnyEndpoint, ...]) -> JsonObject:
+    """The OpenAPI document of these endpoints."""
+    types = [*_types(endpoints), *_EVENTS]
+    schemas, components = msgspec.json.schema_components(
+        types, ref_template="#/components/schemas/{name}"
+    )
+    known = dict(zip(map(repr, types), schemas, strict=True))
+    paths: dict[str, Schema] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(
+            endpoint, known, components
+        )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "September Engine", "version": version("september")},
+        "security": [{"EngineKey": []}],
+        "paths": paths,
+        "components": {
+            "schemas": {**components, "Error": _ERROR},
+            "securitySchemes": {
+                "EngineKey": {"type": "apiKey", "in": "header", "name": "X-Engine-Key"}
+            },
+        },
+    }
+
+
+def _types(endpoints: tuple[AnyEndpoint, ...]) -> Iterator[object]:
+    for endpoint in endpoints:
+        yield endpoint.takes
+        if endpoint.answers is not None:
+            yield endpoint.answers
+
+
+def _operation(
+    endpoint: AnyEndpoint, known: Mapping[str, Schema], components: Mapping[str, Schema]
+) -> Schema:
+    words = [endpoint.method.lower(), *endpoint.path.strip("/").replace("/", " ").split()]
+    operation: Schema = {
+        "operationId": "_".join(word.strip("{}").replace("-", "_") for word in words),
+        "summary": endpoint.summary,
+        "tags": [endpoint.path.split("/")[1]],
+        "parameters": list(_parameters(endpoint, components)),
+        "responses": {
+            "200": _success(endpoint, known),
+            **_refusals(endpoint),
+        },
+    }
+    if endpoint.has_body:
+        content: Schema = {"schema": known[repr(endpoint.takes)]}
+        if endpoint.sample:
+            content["example"] = endpoint.sample
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    if endpoint.path in KEYLESS:
+        operation["security"] = []
+    return operation
+
+
+def _parameters(endpoint: AnyEndpoint, components: Mapping[str, Schema]) -> Iterator[Schema]:
+    for part in endpoint.path.split("/"):
+        if part.startswith("{"):
+            yield _parameter(part.strip("{}"), "path", {"type": "string"}, required=True)
+    if not endpoint.has_body:
+        fields = components.get(endpoint.takes.__name__, {})
+        for name, schema in fields.get("properties", {}).items():
+            yield _parameter(name, "query", schema, required=name in fields["required"])
+    for name, meaning in (endpoint.headers or {}).items():
+        yield _parameter(name, "header", {"type": "string", "description": meaning})
+
+
+def _parameter(name: str, where: str, schema: Schema, *, required: bool = False) -> Schema:
+    kept = {key: value for key, value in schema.items() if key != "description"}
+    parameter: Schema = {"name": name, "in": where, "required": required, "schema": kept}
+    if "description" in schema:
+        parameter["description"] = schema["description"]
+    return parameter
+
+
+def _success(endpoint: AnyEndpoint, known: Mapping[str, Schema]) -> Schema:
+    if endpoint.streams:
+        events = {kind.type: known[repr(kind)] for kind in _EVENTS}
+        content: Schema = {"text/event-stream": {"schema": {"type": "string"}, "x-events": events}}
+        return {"description": "Server-sent events: `id`, `event`, `data`", "content": content}
+    if endpoint.answers is None:
+        return {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}
+    schema = known[repr(endpoint.answers)]
+    return {"description": "Done", "content": {"application/json": {"schema": schema}}}
+
+
+def _refusals(endpoint: AnyEndpoint) -> Schema:
+    by_status: dict[str, list[str]] = {}
+    for code in _codes(endpoint):
+        by_status.setdefault(str(STATUS[code]), []).append(code)
+        if code == "INVALID_REQUEST":
+            by_status.setdefault("422", []).append(code)
+    schema = {"$ref": "#/components/schemas/Error"}
+    return {
+        status: {
+            "description": ", ".join(codes),
+            "content": {"application/json": {"schema": schema}},
+        }
+        for status, codes in sorted(by_status.items())
+    }
+
+
+def _codes(endpoint: AnyEndpoint) -> Iterable[str]:
+    keyed = () if endpoint.path in KEYLESS else _ANYWHERE
+    given = () if _takes_nothing(endpoint.takes) else _WITH_INPUT
+    body = _WITH_BODY if endpoint.has_body else ()
+    return (*keyed, *given, *body, *endpoint.refusals)
+
+
+def _takes_nothing(kind: type[Input]) -> bool:
+    return kind is Nothing

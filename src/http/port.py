@@ -1,0 +1,281 @@
+"""What HTTP needs of an Engine: requests and answers as structs, and one protocol.
+
+Nothing else of the Engine is known here. Field docs and bounds become the OpenAPI document.
+Times are ISO-8601 with milliseconds and Z. Every method may raise SeptemberError, which becomes
+the answer's status and envelope.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Annotated, Literal, Protocol, Self, TypeAlias
+
+from msgspec import Meta, Struct
+
+from ..actors import Snapshot
+from ..brain.channels.events import HitlRequest, JsonObject
+from ..brain.herald.conversation import Block, ImageBlock
+
+MediaBlock: TypeAlias = ImageBlock
+"""What may be attached to a message (contract, section 4.1)."""
+
+OnBusy: TypeAlias = Literal["reject", "queue", "interrupt"]
+
+
+class ExecuteRequest(Struct, frozen=True, kw_only=True):
+    """One turn to run (contract, sections 4 and 19.5).
+
+    `last_event_id` matters only when `idempotency_key` names a turn that was begun before.
+    """
+
+    task_id: str
+    message: str
+    media: tuple[MediaBlock, ...] = ()
+    direct: bool = False
+    edit_message_id: str | None = None
+    retry_message_id: str | None = None
+    agent: str = "assistant"
+    super_thinking: bool = False
+    response_schema: JsonObject | None = None
+    context_files: dict[str, str] = {}
+    on_busy: OnBusy = "reject"
+    idempotency_key: str | None = None
+    last_event_id: int | None = None
+    traceparent: str | None = None
+
+
+class ReplayRequest(Struct, frozen=True, kw_only=True):
+    """Which events to send again (contract, section 19.2).
+
+    Events later than `after_ms` (milliseconds since the epoch) and with ids above `after_id`;
+    with `follow` also those that come until the running turn ends.
+    """
+
+    task_id: str | None = None
+    after_ms: int = 0
+    after_id: int | None = None
+    follow: bool = True
+
+
+class CancelResult(Struct, frozen=True, kw_only=True):
+    """What a cancel did: `turn_id` is null when nothing ran."""
+
+    status: Literal["cancelled", "idle"]
+    task_id: str
+    turn_id: str | None = None
+
+
+class HitlAnswer(Struct, frozen=True, kw_only=True):
+    """A person's answer to what a task waits for."""
+
+    task_id: str | None
+    request_id: str | None
+    answer: str
+    feedback: str | None = None
+    content_blocks: tuple[MediaBlock, ...] = ()
+
+
+class HitlResumed(Struct, frozen=True, kw_only=True):
+    """The turn goes on."""
+
+    request_id: str
+    status: Literal["resumed"] = "resumed"
+
+
+class ConversationSummary(Struct, frozen=True, kw_only=True):
+    """A task as a list shows it."""
+
+    task_id: str
+    title: str
+    agent: str
+    created_at: str
+    updated_at: str
+
+
+class ConversationPage(Struct, frozen=True, kw_only=True):
+    """Conversations, latest first. `next_before` fetches the page after this one."""
+
+    conversations: Sequence[ConversationSummary]
+    next_before: str | None = None
+
+
+class StoredMessage(Struct, frozen=True, kw_only=True):
+    """One message of a transcript; `message_id` is what edit and retry take."""
+
+    message_id: str
+    turn_id: str
+    role: Literal["user", "assistant"]
+    blocks: Sequence[Block]
+    created_at: str
+
+
+class Conversation(Struct, frozen=True, kw_only=True):
+    """A task with its transcript, without what an edit or retry has replaced."""
+
+    task_id: str
+    title: str
+    agent: str
+    created_at: str
+    updated_at: str
+    messages: Sequence[StoredMessage]
+
+
+class AgentInfo(Struct, frozen=True, kw_only=True):
+    """An agent of the catalog. A null `model` is the deployment's own."""
+
+    name: str
+    description: str
+    tools: Sequence[str]
+    model: str | None = None
+
+
+class Feedback(Struct, frozen=True, kw_only=True):
+    """What a person thought of a turn, or of the task as a whole."""
+
+    task_id: str
+    signal: str
+    turn_id: str | None = None
+    comment: str | None = None
+
+
+class CatalogCounts(Struct, frozen=True, kw_only=True):
+    """How much the catalog in force defines."""
+
+    agents: int
+    skills: int = 0
+    tools: int = 0
+
+
+class Activity(Struct, frozen=True, kw_only=True):
+    """What keeps the Engine from being idle (contract, section 19.9)."""
+
+    running_turns: int
+    queued_turns: int
+    pending_hitl: int
+    idle_seconds: float
+    next_wake_at: str | None = None
+
+
+class HealthReport(Struct, frozen=True, kw_only=True):
+    """The Engine's health; `subsystems` names the culprit with the word "error"."""
+
+    status: Literal["ok", "degraded", "error"]
+    uptime_seconds: float
+    subsystems: dict[str, str]
+    activity: Activity
+
+
+class RetiredKey(Struct, frozen=True):
+    """A key that was rotated away: valid until one time, and recognised until a later one.
+
+    Times are seconds since the epoch, so that they outlive the process.
+    """
+
+    key_hash: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    valid_until: float
+    known_until: float
+
+
+class KeyState(Struct, frozen=True, kw_only=True):
+    """The Engine's keys, as SHA-256 in hex. `configured` is the environment's at the rotation."""
+
+    configured: str
+    current: str
+    retired: tuple[RetiredKey, ...] = ()
+
+
+class Stream(Protocol):
+    """Events of one turn or of a replay, as encoded SSE frames.
+
+    Each item of `chunks` is one or more whole frames; it ends by itself after the last one.
+    Entering subscribes the caller until it leaves; the turn itself is not touched by leaving.
+    The caller may leave in the middle of `chunks`: `__aexit__` must close that too, if it is a
+    generator, and must not need more than a moment when it is cancelled.
+    """
+
+    @property
+    def task_id(self) -> str | None:
+        """The task whose events these are; None for all tasks."""
+        ...
+
+    @property
+    def turn_id(self) -> str | None:
+        """The turn whose events these are; None for a replay."""
+        ...
+
+    @property
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The frames."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None: ...
+
+
+class EnginePort(Protocol):
+    """An Engine, as the routes see it."""
+
+    async def start(self, request: ExecuteRequest) -> Stream:
+        """Accept a turn; a refusal is raised before any event exists."""
+        ...
+
+    async def replay(self, request: ReplayRequest) -> Stream:
+        """Send buffered events again."""
+        ...
+
+    async def cancel(self, task_id: str) -> CancelResult:
+        """End the task's running turn."""
+        ...
+
+    async def respond(self, answer: HitlAnswer) -> HitlResumed:
+        """Answer what a task waits for."""
+        ...
+
+    async def pending(self) -> Sequence[HitlRequest]:
+        """Everything that waits for a person, oldest first."""
+        ...
+
+    async def conversations(self, limit: int, before: str | None) -> ConversationPage:
+        """A page of at most `limit` tasks that come after the position `before`."""
+        ...
+
+    async def conversation(self, task_id: str) -> Conversation:
+        """One task with its transcript."""
+        ...
+
+    async def forget(self, task_id: str) -> None:
+        """Delete a task and its transcript."""
+        ...
+
+    async def agents(self) -> Sequence[AgentInfo]:
+        """The agents of the catalog in force."""
+        ...
+
+    async def reload_catalog(self) -> CatalogCounts:
+        """Read the catalog again; a broken one is refused and the old one stays."""
+        ...
+
+    async def feedback(self, feedback: Feedback) -> None:
+        """Keep a learning signal."""
+        ...
+
+    async def health(self) -> HealthReport:
+        """How the Engine is; never raises."""
+        ...
+
+    async def save_keys(self, keys: KeyState) -> None:
+        """Make a key rotation durable; returns when it is."""
+        ...
+
+    def actors(self) -> Sequence[Snapshot]:
+        """Every actor and supervisor, now."""
+        ...
+
+    async def drain(self) -> None:
+        """Accept no more turns; return when none runs."""
+        ...
