@@ -268,6 +268,7 @@ class Cell:
         if self.working is None:
             self.working = {}
         self.working[envelope] = None
+        envelope.work = trio.CancelScope()
         self.signal(WorkSignal(envelope, later))
 
     def accept_call(self, envelope: Envelope) -> None:
@@ -334,7 +335,7 @@ class Cell:
     def lose(self, envelope: Envelope, why: str) -> None:
         """A message that will never be handled: its caller hears, or it is a dead letter."""
         if envelope.caller is not None:
-            envelope.fail(ActorStopped(self.path), why)
+            envelope.fail(ActorStopped(self.path, f"has {why}"), why)
             return
         trace = self.runtime.trace
         if trace is not None:

@@ -147,11 +147,12 @@ class Incarnation:
     async def _work(self, envelope: Envelope, later: Later) -> None:
         CURRENT.set(envelope)
         working = self._cell.working
-        with trio.CancelScope() as envelope.work:
-            value = await later.work()
-            envelope.answer(value)
-        if envelope.work.cancelled_caught:
+        scope = envelope.work or trio.CancelScope()
+        with scope:
+            envelope.answer(await later.work())
+        if scope.cancelled_caught:
             envelope.close("withdrawn")
+        envelope.work = None
         if working is not None:
             working.pop(envelope, None)
 

@@ -39,9 +39,9 @@ class Supervisor:
                     await self._watch_over(on_running)
             except ExceptionGroup as group:
                 failure = _verdict(group)
-            self.cell.move(State.STOPPING)
-            self._healers = None
-            await self._stop(self._children, final=self._final)
+            finally:
+                self.cell.move(State.STOPPING)
+                await self._stop(self._children, final=self._final)
         self._prepare()
         return failure
 
@@ -65,11 +65,14 @@ class Supervisor:
 
     async def _watch_over(self, on_running: Callable[[], None]) -> None:
         async with trio.open_nursery() as self._healers:
-            async with self._group_turn:
-                await self._start(self._children)
-            self.cell.move(State.RUNNING)
-            on_running()
-            await trio.sleep_forever()
+            try:
+                async with self._group_turn:
+                    await self._start(self._children)
+                self.cell.move(State.RUNNING)
+                on_running()
+                await trio.sleep_forever()
+            finally:
+                self._healers = None  # from here on nobody is healed
 
     async def _start(self, children: Sequence[Child]) -> None:
         """Start from left to right, each when the one before it serves; raise StartFailed."""

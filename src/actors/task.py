@@ -57,7 +57,7 @@ class ActorChild:
         """Tell whoever watches; give up what is unread if it must not be kept."""
         self.cell.settle(final=final)
         if not final and not self._spec.keep_mailbox:
-            self.cell.forget("restarted")
+            self.cell.forget("been restarted without its mailbox")
 
 
 class ChildTask:
@@ -84,6 +84,7 @@ class ChildTask:
             with self._scope:
                 reason = await self.child.live(self._ready.set)
         except trio.Cancelled:
+            cell.conclude(None)
             raise
         except BaseException as error:
             cell.runtime.fail(error)

@@ -133,7 +133,7 @@ class Trace:
     ) -> None:
         self.clock = clock
         self._ring: deque[Traced] = deque(maxlen=keep)
-        self._sinks = list(sinks)
+        self._sinks = sinks
         self._counts: Counter[Kind] = Counter()
         self._messages = 0
 
@@ -165,11 +165,11 @@ class Trace:
 
     def attach(self, sink: Sink) -> None:
         """Tell `sink` of every observation from now on."""
-        self._sinks.append(sink)
+        self._sinks = (*self._sinks, sink)
 
     def detach(self, sink: Sink) -> None:
         """Stop telling `sink`."""
-        self._sinks.remove(sink)
+        self._sinks = tuple(one for one in self._sinks if one is not sink)
 
     def recent(self) -> list[Record]:
         """Return what the ring still holds, oldest first."""
@@ -181,9 +181,9 @@ class Trace:
         return {**{kind: self._counts[kind] for kind in Kind}, Kind.MESSAGE: self._messages}
 
     def _tell(self, traced: Traced) -> None:
-        for sink in tuple(self._sinks):
+        for sink in self._sinks:
             try:
                 sink(traced)
             except Exception:
-                self._sinks.remove(sink)
+                self.detach(sink)
                 _log.exception("a trace sink failed and was detached")

@@ -205,9 +205,10 @@ async def test_sinks_see_everything_and_a_broken_one_harms_nobody(
 
 async def test_a_detached_sink_sees_nothing_more() -> None:
     seen: list[Traced] = []
+    sink = seen.append
     trace = Trace()
-    trace.attach(seen.append)
-    trace.detach(seen.append)
+    trace.attach(sink)
+    trace.detach(sink)
     async with running(Probe(), trace=trace):
         pass
     assert seen == []
