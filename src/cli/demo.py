@@ -52,7 +52,10 @@ def command(once: bool, message: str, data: Path) -> None:
     """
     folder = data.absolute() / f"{datetime.now():%Y-%m-%dT%H-%M-%S}-{os.getpid()}"
     demo = prepare(written(), folder)
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise click.UsageError(f"cannot make {folder}: {error.strerror}") from error
     sys.exit(trio.run(demo.play, message, once))
 
 

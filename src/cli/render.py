@@ -66,6 +66,7 @@ class Renderer:
         self._console = console
         self._prose: Prose | None = None
         self._at_line_start = True
+        self._below_card = False
         self._place: int | None = None
         self._tally = Tally()
         self._began = time.monotonic()
@@ -115,7 +116,8 @@ class Renderer:
         """Go on with the text or the thinking; a change of the two begins a new line."""
         if prose != self._prose:
             self.end_line()
-            self._prose = prose
+            self._print("\n" if self._below_card else "", "")
+            self._prose, self._below_card = prose, False
             if prose == "thinking":
                 self._print("thinking: ", "dim italic")
         self._print(printable(text), "dim italic" if prose == "thinking" else "")
@@ -139,6 +141,7 @@ class Renderer:
         if not whole and len(line) > width:
             line = line[: width - 1] + "…"
         self._print(line + "\n", style)
+        self._below_card = True
 
     def _result(self, result: ToolResult) -> None:
         mark, style = ("✓", "green") if result.error is None else ("✗", "red")

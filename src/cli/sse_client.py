@@ -188,6 +188,8 @@ class _Follower:
     def __init__(self, http: httpx2.AsyncClient, turn: TurnToFollow, tell: Tell) -> None:
         self.last_id = 0
         self._reached = False
+        self._closed = False
+        self._broken = ""
         self._http = http
         self._turn = turn
         self._tell = tell
@@ -196,13 +198,16 @@ class _Follower:
         """Follow the stream once: None if the turn closed, otherwise why the stream broke."""
         try:
             return await self._follow()
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        except httpx2.TransportError as error:
+            return None if self._closed else self._why(error)
+
+    def _why(self, error: httpx2.TransportError) -> str:
+        if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             if not self._reached:
                 raise _unreachable(self._http, error) from error
             return "cannot connect"
-        except httpx2.TransportError as error:
-            self._reached = True  # the turn may have begun: post it again, with the same key
-            return str(error) or type(error).__name__
+        self._reached = True  # the turn may have begun: post it again, with the same key
+        return str(error) or type(error).__name__
 
     async def _follow(self) -> str | None:
         async with self._connect() as source:
@@ -213,16 +218,18 @@ class _Follower:
                 if self.last_id and response.status_code in _AWAY:
                     return f"the Engine answers {response.status_code}"
                 raise _refusal(response)
-            async for sse in source:
-                received = _received(sse)
-                if received.id > self.last_id:
-                    self.last_id = received.id
-                    self._tell(received)
-                    if received.event is not None and closes(received.event):
-                        return None
-                elif isinstance(received.event, Error):  # of the stream, not of the turn: no id
-                    return received.event.message
-        return "the stream ended early"
+            async for sse in source:  # to the very end: httpx2 leaks a stream left half-way
+                self._take(_received(sse))
+        return None if self._closed else self._broken or "the stream ended early"
+
+    def _take(self, received: Received) -> None:
+        """Tell an event that is new; an `error` without an id is the stream's, not the turn's."""
+        if received.id > self.last_id:
+            self.last_id = received.id
+            self._tell(received)
+            self._closed = received.event is not None and closes(received.event)
+        elif isinstance(received.event, Error):
+            self._broken = received.event.message
 
     def _connect(self) -> Stream:
         """Open the turn until something of it was seen; from then on replay what is missing."""
