@@ -29,12 +29,20 @@ _SCHEMA_FIELDS = frozenset(
 )
 _TYPES = frozenset("STRING NUMBER INTEGER BOOLEAN ARRAY OBJECT NULL".split())
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}")
-_DUMMY = base64.b64encode(b"skip_thought_signature_validator").decode()
+
+
+_MARK = b"gemini-signature:"
 
 
 def sign(subject: str) -> str:
-    """The signature (base64) this service puts on a part; it takes back no other."""
-    return base64.b64encode(hashlib.sha256(f"gemini:{subject}".encode()).digest()).decode()
+    """The signature (base64) this service puts on a part."""
+    return base64.b64encode(_MARK + hashlib.sha256(subject.encode()).digest()).decode()
+
+
+def is_signature(text: str) -> bool:
+    """Whether the service made this signature, or documents it as a stand-in."""
+    plain = base64.b64decode(text.replace("-", "+").replace("_", "/"))
+    return plain.startswith(_MARK) or plain == b"skip_thought_signature_validator"
 
 
 class GeminiWire:
@@ -45,7 +53,6 @@ class GeminiWire:
     def __init__(self, key: str) -> None:
         self.key = key
         self._cache = PrefixCache()
-        self._signatures: set[str] = {_DUMMY}
 
     def check(self, request: Received) -> None:
         """Raise Refused for what Gemini refuses, in its words."""
@@ -56,7 +63,7 @@ class GeminiWire:
         _require(bool(body.get("contents")), "* GenerateContentRequest.contents: not specified")
         _check_declarations(body)
         for index, content in enumerate(body["contents"]):
-            self._check_content(content, f"contents[{index}]")
+            _check_content(content, f"contents[{index}]")
         _check_turns(body["contents"])
         if re.match(r"gemini-([3-9]|\d\d)", model):
             _check_signed(body["contents"])
@@ -73,7 +80,7 @@ class GeminiWire:
         prompt = [body.get("systemInstruction"), body.get("tools"), body["contents"]]
         hit = self._cache.common(msgspec.json.encode(prompt).decode())
         model = _PATH.fullmatch(request.path)
-        return _Writer(model[1] if model else "", body, reply, hit, self._signatures)
+        return _Writer(model[1] if model else "", body, reply, hit)
 
     def refusal(self, step: Step) -> Answer:
         """The HTTP answer to a scripted refusal."""
@@ -107,16 +114,6 @@ class GeminiWire:
             detail: Json = {**info, "reason": "API_KEY_INVALID", "domain": "googleapis.com"}
             raise Refused(_error(400, "INVALID_ARGUMENT", text, detail), "wrong key")
         return path[1]
-
-    def _check_content(self, content: Json, where: str) -> None:
-        _require(content.get("role") in ("user", "model"), "Please use a valid role: user, model.")
-        parts = content.get("parts")
-        _require(bool(parts), f"* GenerateContentRequest.{where}.parts: must not be empty.")
-        for part in parts or ():
-            _check_part(part, content["role"], where)
-            signature = part.get("thoughtSignature")
-            known = signature is None or _standard(signature) in self._signatures
-            _require(known, f"{where}: Thought signature is not valid.")
 
 
 _STATUSES = {
@@ -161,11 +158,6 @@ def _require_known(value: Json, fields: frozenset[str], where: str) -> None:
         )
 
 
-def _standard(signature: str) -> str:
-    """Bytes fields take both base64 alphabets."""
-    return signature.replace("-", "+").replace("_", "/")
-
-
 # --- what is refused --------------------------------------------------------------------------
 
 
@@ -179,32 +171,44 @@ def _check_declarations(body: Json) -> None:
             _require(named, f"* {where}.name: Invalid function name. Must start with a letter ...")
             names.append(function["name"])
             if "parameters" in function:
-                _check_schema(function["parameters"], f"{where}.parameters")
+                check_schema(function["parameters"], f"{where}.parameters")
                 filled = bool(function["parameters"].get("properties"))
                 _require(filled, f"* {where}.parameters.properties: should be non-empty for OBJECT")
     _require(len(names) == len(set(names)), "Duplicate function declaration found")
 
 
-def _check_schema(schema: Json, where: str) -> None:
+def check_schema(schema: Json, where: str) -> None:
+    """Raise Refused for a schema outside Gemini's subset of OpenAPI."""
     _require_known(schema, _SCHEMA_FIELDS, f" at '{where}'")
     if "anyOf" in schema:
         alone = schema.keys() <= {"anyOf"}
         _require(alone, f"{where}: when using any_of, it must be the only field set")
         for option in schema["anyOf"]:
-            _check_schema(option, f"{where}.any_of")
+            check_schema(option, f"{where}.any_of")
         return
     _require(schema.get("type") in _TYPES, f"* {where}.type: unknown type {schema.get('type')}")
     properties = schema.get("properties", {})
     for name, child in properties.items():
-        _check_schema(child, f"{where}.properties[{name}]")
+        check_schema(child, f"{where}.properties[{name}]")
     for name in schema.get("required", ()):
         _require(name in properties, f"* {where}.required: property is not defined: {name}")
     if schema["type"] == "ARRAY":
         _require("items" in schema, f"* {where}.items: missing field.")
-        _check_schema(schema["items"], f"{where}.items")
+        check_schema(schema["items"], f"{where}.items")
     if "enum" in schema:
         _require(schema["type"] == "STRING", f"* {where}.enum: only allowed for STRING type")
         _require(all(schema["enum"]), f"* {where}.enum: cannot be empty")
+
+
+def _check_content(content: Json, where: str) -> None:
+    _require(content.get("role") in ("user", "model"), "Please use a valid role: user, model.")
+    parts = content.get("parts")
+    _require(bool(parts), f"* GenerateContentRequest.{where}.parts: must not be empty.")
+    for part in parts or ():
+        _check_part(part, content["role"], where)
+        signature = part.get("thoughtSignature")
+        known = signature is None or is_signature(signature)
+        _require(known, f"{where}: Thought signature is not valid.")
 
 
 def _check_part(part: Json, role: str, where: str) -> None:
@@ -269,14 +273,11 @@ def _is_said(content: Json) -> bool:
 class _Writer:
     """Chunks of one candidate; the last one has the finishReason."""
 
-    def __init__(
-        self, model: str, body: Json, reply: Reply, hit: int, signatures: set[str]
-    ) -> None:
+    def __init__(self, model: str, body: Json, reply: Reply, hit: int) -> None:
         self._model = model
         self._body = body
         self._reply = reply
         self._hit = hit
-        self._signatures = signatures
         self._words = 0
         self._thoughts = 0
         self._signed_a_call = False
@@ -303,7 +304,7 @@ class _Writer:
         part: Json = {"functionCall": {"id": call_id, "name": step.tool, "args": step.input}}
         if not self._signed_a_call:
             self._signed_a_call = True
-            part["thoughtSignature"] = self._sign(call_id)
+            part["thoughtSignature"] = sign(call_id)
         yield self._chunk([part])
 
     def close(self) -> Iterator[bytes]:
@@ -313,7 +314,7 @@ class _Writer:
             yield self._chunk([], finish="MALFORMED_FUNCTION_CALL", message=self._malformed)
             return
         signed = not self._signed_a_call and self._thoughts
-        last: list[Json] = [{"text": "", "thoughtSignature": self._sign("text")}] if signed else []
+        last: list[Json] = [{"text": "", "thoughtSignature": sign("text")}] if signed else []
         yield self._chunk(last, finish=finish)
 
     def fail(self, kind: str) -> bytes:
@@ -324,11 +325,6 @@ class _Writer:
         }[kind]
         error: Json = {"code": code, "message": message, "status": status}
         return sse({"error": error}, newline="\r\n")
-
-    def _sign(self, subject: str) -> str:
-        signature = sign(subject)
-        self._signatures.add(signature)
-        return signature
 
     def _usage(self) -> Json:
         given = usage_of(self._reply)

@@ -285,7 +285,13 @@ def _summary(request: Received) -> dict[str, Any]:
 async def running(wire: Wire, script: Script) -> AsyncGenerator[Peer]:
     """A peer that serves while the block runs."""
     peer = Peer(wire, script)
+    failed: Exception | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(peer.serve)
-        yield peer
+        try:
+            yield peer
+        except Exception as error:  # raised again outside the nursery, which would wrap it
+            failed = error
         nursery.cancel_scope.cancel(reason="the test is over")
+    if failed is not None:
+        raise failed

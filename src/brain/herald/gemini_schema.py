@@ -63,7 +63,7 @@ class _Translation:
             if reference in path:
                 return {"type": "OBJECT"}
             return self.node(self._followed(given), (*path, reference))
-        return self._plain(self._flattened(given), path)
+        return self._plain(*self._flattened(given, path))
 
     def _followed(self, given: JsonObject) -> JsonObject:
         """What `$ref` points at, overlaid with what stands beside it."""
@@ -75,18 +75,27 @@ class _Translation:
         target = cast("JsonObject", found) if isinstance(found, dict) else {}
         return {**target, **{key: value for key, value in given.items() if key != "$ref"}}
 
-    def _flattened(self, given: JsonObject) -> JsonObject:
-        """`allOf` merged into its parent: properties and requirements add up, the rest overlays."""
+    def _flattened(
+        self, given: JsonObject, path: tuple[str, ...]
+    ) -> tuple[JsonObject, tuple[str, ...]]:
+        """`allOf` merged into its parent: properties and requirements add up, the rest overlays.
+
+        The path grows by the references that the parts follow; one already on it adds nothing.
+        """
         parts = given.get("allOf")
         if not isinstance(parts, list):
-            return given
+            return given, path
         merged: JsonObject = {}
         rest = {key: value for key, value in given.items() if key != "allOf"}
-        for part in [*cast("list[object]", parts), rest]:
-            if isinstance(part, dict):
-                node = cast("JsonObject", part)
-                _overlay(merged, self._followed(node) if "$ref" in node else node)
-        return merged
+        nodes = [part for part in cast("list[object]", parts) if isinstance(part, dict)]
+        for node in cast("list[JsonObject]", [*nodes, rest]):
+            reference = str(node.get("$ref", ""))
+            if not reference:
+                _overlay(merged, node)
+            elif reference not in path:
+                path = (*path, reference)
+                _overlay(merged, self._followed(node))
+        return merged, path
 
     def _plain(self, given: JsonObject, path: tuple[str, ...]) -> JsonObject:
         options, nullable = _alternatives(given)

@@ -16,8 +16,12 @@ import msgspec
 from ..channels.events import JsonObject
 from .unwind import unwind
 
-_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
-_DATA = re.compile(rb"^data: ?([^\r\n]*)", re.MULTILINE)
+_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?=[^\n])){2}")
+"""A blank line; a `\\r` at the very end of what is there may yet become `\\r\\n`."""
+_AT_END = b"\n"
+"""What the last event may lack of its blank line."""
+
+_DATA = re.compile(rb"(?:^|[\r\n])data: ?([^\r\n]*)")
 
 
 class StreamFault(Exception):
@@ -39,7 +43,7 @@ class StreamFault(Exception):
 async def guard(response: httpx2.Response) -> None:
     """An httpx2 response hook: guards the body of an event stream."""
     content_type = response.headers.get("content-type", "")
-    if response.is_success and content_type.startswith("text/event-stream"):
+    if response.is_success and content_type.lower().startswith("text/event-stream"):
         response.stream = GuardedEvents(cast("httpx2.AsyncByteStream", response.stream))
 
 
@@ -52,14 +56,17 @@ class GuardedEvents(httpx2.AsyncByteStream):
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         chunks = aiter(self._source)
         buffer = b""
-        async for chunk in chunks:
-            events, buffer = _split(buffer + chunk)
+        while True:
+            chunk = await anext(chunks, None)
+            events, buffer = _split(buffer + (_AT_END if chunk is None else chunk))
             passed, fault = _passed(events)
             if passed:
                 yield passed
             if fault is not None:
                 await unwind(chunks)
                 raise fault
+            if chunk is None:
+                return
 
     async def aclose(self) -> None:
         """Close the connection, or give it back when the body was read to its end."""
