@@ -37,7 +37,7 @@ def document(endpoints: tuple[AnyEndpoint, ...]) -> JsonObject:
     """The OpenAPI document of these endpoints."""
     types = [*_types(endpoints), *_EVENTS]
     schemas, components = msgspec.json.schema_components(
-        types, ref_template="#/components/schemas/{name}"
+        types, schema_hook=_anything, ref_template="#/components/schemas/{name}"
     )
     known = dict(zip(map(repr, types), schemas, strict=True))
     paths: dict[str, Schema] = {}
@@ -57,6 +57,13 @@ def document(endpoints: tuple[AnyEndpoint, ...]) -> JsonObject:
             },
         },
     }
+
+
+def _anything(kind: type) -> Schema:
+    """The schema of a value that is passed on as it is."""
+    if kind is object:
+        return {"description": "Any JSON value"}
+    raise NotImplementedError
 
 
 def _types(endpoints: tuple[AnyEndpoint, ...]) -> Iterator[object]:
