@@ -1,6 +1,8 @@
 """The fleet's database: units of work, lost connections, migrations, on a real PostgreSQL."""
 
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
