@@ -32,9 +32,13 @@ STATUS: Final[Mapping[str, int]] = {
     "INTERRUPTED": 500,
     "LLM_PROVIDER_ERROR": 502,
     "MCP_CONNECTION_FAILED": 502,
+    "BRAIN_BUSY": 503,
+    "BRAIN_LOCKED": 503,
+    "BRAIN_UNUSABLE": 503,
     "MIGRATION_REQUIRED": 503,
     "DRAINING": 503,
     "LLM_TIMEOUT": 504,
+    "BRAIN_FULL": 507,
 }
 """Error code to HTTP status (contract, sections 2.1 and 19.10)."""
 
