@@ -1,6 +1,6 @@
 """Speed and weight of the actor runtime beside a bare trio channel and Pykka, in one run.
 
-    .venv/bin/python bench/actors.py [--rounds 5] [--idle 100000]
+    .venv/bin/python bench/actors.py [--rounds 9] [--idle 100000]
 
 Every figure is the median of alternating rounds on this machine; only the ratios travel.
 """
@@ -100,7 +100,7 @@ class PykkaSum(pykka.ThreadingActor):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Tells and asks per second; ask latencies and spawn in microseconds."""
+    """Tells and asks per second; ask latencies in µs; µs from spawning to serving, one by one."""
 
     tell: float
     ask: float
@@ -158,12 +158,16 @@ async def _bare_asks() -> list[float]:
     return taken
 
 
+async def _bare_child(task_status: trio.TaskStatus[None]) -> None:
+    task_status.started()
+    await trio.sleep_forever()
+
+
 async def _bare_spawn() -> float:
     async with trio.open_nursery() as nursery:
         began = perf_counter()
         for _ in range(SPAWNS):
-            nursery.start_soon(trio.sleep_forever)
-        await trio.testing.wait_all_tasks_blocked()
+            await nursery.start(_bare_child)
         taken = perf_counter() - began
         nursery.cancel_scope.cancel()
     return taken / SPAWNS * 1e6
@@ -201,9 +205,8 @@ async def with_actors(kind: type[InlineSum], traced: bool) -> Figures:
         ask, p50, p99 = latencies(await _asks(ref))
         many = tree.ref(dynamic)
         began = perf_counter()
-        async with trio.open_nursery() as nursery:
-            for number in range(SPAWNS):
-                nursery.start_soon(many.start, str(number), kind)
+        for number in range(SPAWNS):
+            await many.start(str(number), kind)
         spawn = (perf_counter() - began) / SPAWNS * 1e6
     return Figures(tell, ask, p50, p99, spawn)
 
@@ -238,14 +241,17 @@ SYSTEMS: dict[str, Callable[[], Awaitable[Figures]]] = {
 }
 
 
-def measure(rounds: int) -> dict[str, Figures]:
-    """Run all systems in turn, `rounds` times, and take the median of each figure."""
-    seen: dict[str, list[Figures]] = {name: [] for name in SYSTEMS}
+Rounds: TypeAlias = dict[str, list[Figures]]
+
+
+def measure(rounds: int) -> Rounds:
+    """Run all systems in turn, `rounds` times."""
+    seen: Rounds = {name: [] for name in SYSTEMS}
     for _ in range(rounds):
         for name, system in SYSTEMS.items():
             gc.collect()
             seen[name].append(trio.run(system))
-    return {name: median(figures) for name, figures in seen.items()}
+    return seen
 
 
 def median(figures: list[Figures]) -> Figures:
@@ -302,17 +308,18 @@ def weigh(what: str, count: int) -> tuple[float, float]:
     return float(weight), float(taken)
 
 
-def show(console: Console, results: dict[str, Figures]) -> None:
-    """Print the figures, and each row's ratio to Pykka."""
+def show(console: Console, rounds: Rounds) -> None:
+    """Print the medians, with each row's ratio to Pykka."""
     table = Table(title="medians; ratios to Pykka in brackets")
     for heading in ("", "tell/s", "ask/s", "ask p50 µs", "ask p99 µs", "spawn µs"):
         table.add_column(heading, justify="right" if heading else "left")
-    pykka_figures = results["Pykka"]
+    results = {name: median(figures) for name, figures in rounds.items()}
+    other = results["Pykka"]
     for name, one in results.items():
         table.add_row(
             name,
-            f"{one.tell:,.0f} ({one.tell / pykka_figures.tell:.2f})",
-            f"{one.ask:,.0f} ({one.ask / pykka_figures.ask:.2f})",
+            f"{one.tell:,.0f} ({one.tell / other.tell:.2f})",
+            f"{one.ask:,.0f} ({one.ask / other.ask:.2f})",
             f"{one.p50:.1f}",
             f"{one.p99:.1f}",
             f"{one.spawn:.1f}",
@@ -320,21 +327,27 @@ def show(console: Console, results: dict[str, Figures]) -> None:
     console.print(table)
 
 
-def show_ratios(console: Console, results: dict[str, Figures]) -> None:
-    """Print what tracing and the actor layer cost."""
+def ratio(these: list[Figures], those: list[Figures], figure: str) -> float:
+    """Return the median over the rounds of this figure's ratio within a round."""
+    pairs = zip(these, those, strict=True)
+    return statistics.median(getattr(a, figure) / getattr(b, figure) for a, b in pairs)
+
+
+def show_ratios(console: Console, rounds: Rounds) -> None:
+    """Print what tracing and the actor layer cost, compared within each round."""
     for kind in ("actors", "actors with awaiting handler"):
-        off, on = results[f"{kind}, untraced"], results[f"{kind}, traced"]
-        bare = results["bare trio channel + Event"]
+        off, on = rounds[f"{kind}, untraced"], rounds[f"{kind}, traced"]
+        spawn = ratio(on, rounds["bare trio channel + Event"], "spawn")
         console.print(
-            f"{kind}: tracing costs {off.tell / on.tell - 1:.0%} of tell and "
-            f"{off.ask / on.ask - 1:.0%} of ask; spawn is {on.spawn / bare.spawn:.1f} x a bare task"
+            f"{kind}: tracing adds {ratio(off, on, 'tell') - 1:.0%} to a tell and "
+            f"{ratio(off, on, 'ask') - 1:.0%} to an ask; spawn is {spawn:.1f} x a bare task"
         )
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--idle", type=int, default=100_000)
     parser.add_argument("--weigh", choices=("actors", "traced", "tasks"))
     chosen = parser.parse_args()
@@ -345,9 +358,9 @@ def main() -> None:
         print(*trio.run(idle_actors, chosen.idle, chosen.weigh == "traced"))
         return
     console = Console(width=120)
-    results = measure(chosen.rounds)
-    show(console, results)
-    show_ratios(console, results)
+    rounds = measure(chosen.rounds)
+    show(console, rounds)
+    show_ratios(console, rounds)
     for what, count in (("tasks", WEIGHED), ("actors", WEIGHED), ("traced", chosen.idle)):
         weight, taken = weigh(what, count)
         console.print(

@@ -379,12 +379,17 @@ class Cell:
             case Overflow.WAIT if mailbox.in_line < mailbox.capacity:
                 mailbox.stand_in_line(envelope)
             case Overflow.DROP_OLDEST:
-                lost = mailbox.drop_oldest(lambda old: old.caller is None)
-                self.lose(lost or envelope, "dropped")
-                if lost is not None:
-                    mailbox.offer(envelope)
+                self._displace(envelope)
             case _:
                 self._refuse(envelope)
+
+    def _displace(self, envelope: Envelope) -> None:
+        """Make room by losing casts, the oldest first; calls in line take it before a cast."""
+        while not self.mailbox.offer(envelope):
+            lost = self.mailbox.drop_oldest(lambda old: old.caller is None)
+            self.lose(lost or envelope, "dropped")
+            if lost is None:
+                return
 
     def _refuse(self, envelope: Envelope) -> None:
         self.lose(envelope, "mailbox full")

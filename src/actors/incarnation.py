@@ -32,6 +32,8 @@ class Stopping(Message[None]):
 class Incarnation:
     """Runs one actor from `started` to `stopping`; `shutdown` is in seconds."""
 
+    __slots__ = ("_actor", "_cell", "_handle", "_nursery", "_shutdown")
+
     def __init__(self, actor: Actor[Any], cell: Cell, shutdown: float) -> None:
         self._actor = actor
         self._cell = cell
@@ -87,6 +89,7 @@ class Incarnation:
         CURRENT.set(envelope)
         self._cell.current = envelope
         await hook()
+        CURRENT.set(None)
         self._cell.current = None
         envelope.close("ok")
 

@@ -26,12 +26,12 @@ class Mailbox(Generic[Item]):
         self.reader: trio.lowlevel.Task | None = None
         """The task parked in `wait`; it only is when there is nothing to read."""
         self._on_room = on_room
-        self._ordinary: deque[Item] = deque()
+        self._ordinary: deque[Item] | None = None  # each is made when it is first needed
         self._urgent: deque[Item] | None = None
         self._line: deque[Item] | None = None
 
     def __len__(self) -> int:
-        return len(self._ordinary) + self.urgent + self.in_line
+        return len(self._ordinary or ()) + self.urgent + self.in_line
 
     @property
     def urgent(self) -> int:
@@ -45,10 +45,13 @@ class Mailbox(Generic[Item]):
 
     def offer(self, item: Item) -> bool:
         """Put `item` into the ordinary lane; False when there is no room."""
-        depth = len(self._ordinary)
+        ordinary = self._ordinary
+        if ordinary is None:
+            ordinary = self._ordinary = deque()
+        depth = len(ordinary)
         if depth >= self.capacity:
             return False
-        self._ordinary.append(item)
+        ordinary.append(item)
         if depth >= self.high_water:
             self.high_water = depth + 1
         if self.reader is not None:
@@ -90,9 +93,9 @@ class Mailbox(Generic[Item]):
 
     def drop_oldest(self, may_drop: Callable[[Item], bool]) -> Item | None:
         """Remove and return the oldest ordinary message that `may_drop` allows to be lost."""
-        for item in self._ordinary:
+        for item in self._ordinary or ():
             if may_drop(item):
-                self._ordinary.remove(item)
+                self.remove(item)
                 return item
         return None
 
@@ -114,7 +117,7 @@ class Mailbox(Generic[Item]):
         await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def _refill(self) -> None:
-        while self._line and len(self._ordinary) < self.capacity:
+        while self._line and self._ordinary is not None and len(self._ordinary) < self.capacity:
             item = self._line.popleft()
             self._ordinary.append(item)
             self._on_room(item)

@@ -1,6 +1,5 @@
 """Restarting: who is started again, how often, after how long."""
 
-from collections import deque
 from collections.abc import Iterable
 from random import Random
 from typing import Final
@@ -30,17 +29,18 @@ def wants_restart(restart: Restart, reason: Exception | None) -> bool:
 class RestartWindow:
     """Counts the restarts of the last `intensity.seconds`."""
 
+    __slots__ = ("_backoff", "_intensity", "_times")
+
     def __init__(self, intensity: Intensity, backoff: Backoff) -> None:
         self._intensity = intensity
         self._backoff = backoff
-        self._times: deque[float] = deque()
+        self._times: list[float] = []  # few: at most as many as the intensity allows
 
     def count(self, boss: Cell, child: Cell) -> float:
         """Count one restart and return the seconds to wait first; raise RestartsExhausted."""
         limit = self._intensity
         now = trio.current_time()
-        while self._times and self._times[0] <= now - limit.seconds:
-            self._times.popleft()
+        self._times = [time for time in self._times if time > now - limit.seconds]
         if len(self._times) >= limit.restarts:
             error = RestartsExhausted(boss.path, child.path, limit.restarts, limit.seconds)
             boss.last_event = boss.observe(Kind.GAVE_UP, child.last_event, str(error))

@@ -34,6 +34,8 @@ class Child(Protocol):
 class ActorChild:
     """An actor as its supervisor sees it."""
 
+    __slots__ = ("_spec", "cell", "restart", "shutdown")
+
     def __init__(self, spec: ChildSpec[Any], cell: Cell) -> None:
         self.cell = cell
         self.restart = spec.restart
@@ -63,10 +65,12 @@ class ActorChild:
 class ChildTask:
     """Runs one incarnation of a child. `on_end` hears of its end if it had started."""
 
+    __slots__ = ("_on_end", "_ready", "_scope", "_start_failure", "child", "ended")
+
     def __init__(self, child: Child, on_end: Callable[["ChildTask"], None]) -> None:
         self.child = child
         self.ended = trio.Event()
-        self._ready = trio.Event()
+        self._ready: trio.Event | None = trio.Event()  # None once it has started or failed to
         self._start_failure: Exception | None = None
         self._scope = trio.CancelScope()
         self._on_end = on_end
@@ -82,7 +86,7 @@ class ChildTask:
         reason: Exception | None = None
         try:
             with self._scope:
-                reason = await self.child.live(self._ready.set)
+                reason = await self.child.live(self._now_ready)
         except trio.Cancelled:
             cell.conclude(None)
             raise
@@ -91,21 +95,27 @@ class ChildTask:
         if self._scope.cancelled_caught:
             reason = Killed(cell.path, self.child.shutdown)
         cell.conclude(reason)
-        if not self._ready.is_set():
+        if self._ready is not None:
             self._start_failure = reason
-        self._ready.set()
+            self._now_ready()
         self.ended.set()
         if self._start_failure is None:
             self._on_end(self)
 
     async def wait_running(self) -> None:
         """Wait until it serves; raise StartFailed if it crashed before."""
-        await self._ready.wait()
+        if self._ready is not None:
+            await self._ready.wait()
         cause = self._start_failure
         if isinstance(cause, StartFailed):  # somewhere below: already says it best
             raise cause
         if cause is not None:
             raise StartFailed(self.child.cell.path, cause) from cause
+
+    def _now_ready(self) -> None:
+        if self._ready is not None:
+            self._ready.set()
+            self._ready = None
 
     async def stop(self, *, final: bool) -> None:
         """Ask it to stop; cancel it when its shutdown time has passed."""

@@ -110,6 +110,23 @@ async def test_drop_oldest_loses_the_new_cast_when_only_calls_wait() -> None:
     assert diary.lines[1:-1] == ["call"]
 
 
+async def test_a_call_in_line_takes_the_room_that_a_dropped_cast_leaves() -> None:
+    diary = Diary()
+    child = probe("a", diary, mailbox=2, overflow=Overflow.DROP_OLDEST)
+    async with running_tree(SupervisorSpec("root", (child,))) as tree:
+        ref = tree.ref(child)
+        async with trio.open_nursery() as nursery:
+            release = await occupy(ref, nursery)
+            ref.cast(Note("1"))
+            ref.cast(Note("2"))
+            nursery.start_soon(ref.call, Note("call"))
+            await trio.testing.wait_all_tasks_blocked()
+            ref.cast(Note("3"))
+            assert ref.cell.mailbox.in_line == 0
+            release.set()
+    assert diary.lines[1:-1] == ["call", "3"]
+
+
 async def test_overflow_fail_raises_mailbox_full_and_leaves_the_mailbox_as_it_was() -> None:
     diary = Diary()
     child = probe("a", diary, mailbox=2, overflow=Overflow.FAIL)
