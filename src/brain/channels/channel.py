@@ -49,11 +49,11 @@ class Channel:
         """Append what gathers, batch by batch, until cancelled."""
         while True:
             await self._work.wait()
+            self._work = trio.Event()
             async with self._lock:
                 await self._send(None)
 
     async def _send(self, also: Work | None) -> None:
-        self._work = trio.Event()
         batch, self._gathered = self._gathered, []
         if batch or also is not None:
             await append(self._log, self.task_id, self.turn_id, tuple(batch), also)

@@ -4,9 +4,10 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
 from september.brain.channels import log as log_module
-from september.brain.channels.channel import Channel
+from september.brain.channels.channel import HIGH_WATER, Channel
 from september.brain.channels.events import TextDelta, ThreadLifecycle
 from september.brain.channels.frame import Frame
 from september.brain.channels.log import Append, Subscribe, append
@@ -181,3 +182,35 @@ async def test_a_channel_keeps_the_order_and_commits_what_was_emitted_before(bra
 
 def _note(connection: Connection, value: str) -> None:
     connection.execute("INSERT INTO brain_meta VALUES ('note', ?)", (value,))
+
+
+async def test_what_is_emitted_after_a_commit_is_sent_without_another(brain: Brain) -> None:
+    channel = Channel(brain.log, "t", "turn-1")
+    subscription = await brain.log.call(Subscribe("t", 0))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(channel.run)
+        for round_ in range(3):
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            await channel.commit(TextDelta(text=f"commit {round_}"))
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            await channel.emit(TextDelta(text=f"emit {round_}"))
+            with trio.fail_after(2):
+                (first,) = await subscription.live.receive()
+                (second,) = await subscription.live.receive()
+            assert b"commit" in first.wire
+            assert b"emit" in second.wire
+        nursery.cancel_scope.cancel()
+    subscription.live.close()
+
+
+async def test_a_turn_that_outruns_the_log_waits_and_then_goes_on(brain: Brain) -> None:
+    channel = Channel(brain.log, "t", "turn-1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(channel.run)
+        await channel.commit(TextDelta(text="first"))
+        with trio.fail_after(10):
+            for event in texts(3 * HIGH_WATER):
+                await channel.emit(event)
+            await channel.commit(closed("turn-1"))
+        nursery.cancel_scope.cancel()
+    assert len(await brain.database.read(stored_ids)) == 3 * HIGH_WATER + 2
