@@ -14,6 +14,7 @@ from ..clock import now_ms
 from ..herald.conversation import ChatMessage, SystemPart, TextBlock, ToolDef
 from ..memory.recall import Recalled, recall
 from ..memory.working import entries
+from ..store.connection import Connection
 from . import transcript
 from .files import place_files
 from .job import Job
@@ -50,23 +51,36 @@ class Context:
         return (*self.messages[: self.at], told, *self.messages[self.at + 1 :])
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the brain holds for a turn, read in one go."""
+
+    messages: list[ChatMessage]
+    notes: tuple[tuple[str, str], ...]
+    recalled: tuple[Recalled, ...]
+
+
 async def assemble(workshop: Workshop, job: Job, channel: Channel) -> Context:
     """Gather the context of a turn, and tell the client which memories came back."""
-    database = workshop.database
     await place_files(workshop.workspaces / job.folder, job.request.files)
-    stored = await database.read(partial(transcript.load, task_id=job.task_id))
-    notes = await database.read(partial(entries, task_id=job.task_id, now=now_ms()))
-    recalled = await recall(database, job.request.message, RECALLED)
-    if recalled:
-        items = [RetrievedItem(item.store, item.id, item.score) for item in recalled]
+    known = await workshop.database.read(partial(_known, job=job))
+    if known.recalled:
+        items = [RetrievedItem(item.store, item.id, item.score) for item in known.recalled]
         await channel.emit(MemoryRetrieval(items=items))
-    messages = [entry.message for entry in stored]
     return Context(
         system=_system(job),
-        messages=messages,
+        messages=known.messages,
         tools=_tools(workshop, job),
-        aside=_aside(notes, recalled),
-        at=_asked_at(messages),
+        aside=_aside(known.notes, known.recalled),
+        at=_asked_at(known.messages),
+    )
+
+
+def _known(connection: Connection, job: Job) -> _Known:
+    return _Known(
+        [entry.message for entry in transcript.load(connection, job.task_id)],
+        entries(connection, job.task_id, now_ms()),
+        recall(connection, job.request.message, RECALLED),
     )
 
 

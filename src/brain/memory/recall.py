@@ -2,11 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from ..store.connection import Connection
-from ..store.database import Database
 
 WORDS: Final = 32
 """Words of the text that are searched for; the rest of a long message adds little but time."""
@@ -24,12 +22,10 @@ class Recalled:
     text: str
 
 
-async def recall(database: Database, text: str, limit: int) -> tuple[Recalled, ...]:
+def recall(connection: Connection, text: str, limit: int) -> tuple[Recalled, ...]:
     """The memories that match best, best first; empty for a text without words."""
     query = fts_query(text)
-    if not query:
-        return ()
-    return await database.read(partial(_search, query=query, limit=limit))
+    return _search(connection, query, limit) if query else ()
 
 
 def fts_query(text: str) -> str:
