@@ -11,6 +11,8 @@ from ...errors import SeptemberError
 
 async def place_files(workspace: Path, files: Mapping[str, str]) -> None:
     """Write `files` (path to text). Raises INVALID_REQUEST for a path outside the workspace."""
+    if not files:
+        return
     await trio.to_thread.run_sync(_place, workspace, files)
 
 

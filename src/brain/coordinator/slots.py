@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias, assert_never
 
 import trio
@@ -80,7 +79,8 @@ class TaskSlots(Actor[SlotMessage]):
                 return msg.reply(self._admit(turn, always))
             case AwaitSlot(turn):
                 self._admit(turn, always=True)
-                return msg.reply_after(partial(_wait, self._turns[turn]))
+                granted = self._turns[turn]
+                return msg.done() if granted.is_set() else msg.reply_after(granted.wait)
             case Release(turn):
                 self._release(turn)
                 return msg.done()
@@ -108,7 +108,3 @@ class TaskSlots(Actor[SlotMessage]):
             if place >= self._limit:
                 return
             event.set()
-
-
-async def _wait(granted: trio.Event) -> None:
-    await granted.wait()
