@@ -330,7 +330,8 @@ def show(console: Console, rounds: Rounds) -> None:
 def ratio(these: list[Figures], those: list[Figures], figure: str) -> float:
     """Return the median over the rounds of this figure's ratio within a round."""
     pairs = zip(these, those, strict=True)
-    return statistics.median(getattr(a, figure) / getattr(b, figure) for a, b in pairs)
+    ratios: list[float] = [getattr(a, figure) / getattr(b, figure) for a, b in pairs]
+    return statistics.median(ratios)
 
 
 def show_ratios(console: Console, rounds: Rounds) -> None:

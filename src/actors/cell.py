@@ -14,7 +14,7 @@ import trio
 from .errors import ActorCrashed, ActorStopped, MailboxFull
 from .mailbox import Mailbox
 from .message import Later
-from .span import CURRENT, Scope
+from .span import CURRENT, IDS, Scope
 from .trace import Event, Kind, Record, Trace, span_hex
 
 
@@ -97,7 +97,17 @@ class Envelope(Scope):
     def __init__(
         self, message: object, cell: "Cell", sender: Scope | None, deadline: float
     ) -> None:
-        super().__init__(sender, deadline)
+        # What Scope.__init__ does, again: every message pays for each call made here.
+        self.span_id = span_id = next(IDS.spans)
+        self.deadline = deadline
+        self.holder = None
+        self.waits = None
+        if sender is None:
+            self.trace_id = IDS.trace_prefix | span_id
+            self.parent_id = 0
+        else:
+            self.trace_id = sender.trace_id
+            self.parent_id = sender.span_id
         self.message = message
         self.cell = cell
         self.caller: trio.lowlevel.Task | None = None

@@ -126,7 +126,10 @@ class Incarnation:
             CURRENT.set(envelope)
             answer = await handle(envelope.message)
             if type(answer) is Reply:
-                envelope.answer(answer.value)
+                if envelope.caller is None:
+                    envelope.close("ok")
+                else:
+                    envelope.answer(answer.value)
                 now = envelope.ended_at
             else:
                 self._not_yet(envelope, answer)

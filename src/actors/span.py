@@ -18,7 +18,7 @@ _TRACEPARENT: Final = re.compile(
 )
 
 
-class _Ids:
+class Ids:
     """Where span ids come from: 24 random bits, then a 40-bit counter."""
 
     __slots__ = ("spans", "trace_prefix")
@@ -28,7 +28,7 @@ class _Ids:
         self.spans = count((span_bits | 1) << 40)
 
 
-_ids: Final = _Ids(int.from_bytes(os.urandom(8), "big"), int.from_bytes(os.urandom(3), "big"))
+IDS: Final = Ids(int.from_bytes(os.urandom(8)), int.from_bytes(os.urandom(3)))
 
 
 class Scope:
@@ -41,12 +41,12 @@ class Scope:
     __slots__ = ("deadline", "holder", "parent_id", "span_id", "trace_id", "waits")
 
     def __init__(self, parent: "Scope | None", deadline: float) -> None:
-        self.span_id = span_id = next(_ids.spans)
+        self.span_id = span_id = next(IDS.spans)
         self.deadline = deadline
         self.holder: Scope | None = None
         self.waits: list[Scope] | None = None
         if parent is None:
-            self.trace_id = _ids.trace_prefix | span_id
+            self.trace_id = IDS.trace_prefix | span_id
             self.parent_id = 0
         else:
             self.trace_id = parent.trace_id
@@ -113,5 +113,5 @@ def span_scope(traceparent: str | None = None, *, deadline: float = inf) -> Gene
 def reseed_ids(seed: int) -> None:
     """Make the ids that follow repeat for the same seed; for simulations only."""
     chance = random.Random(seed)
-    fresh = _Ids(chance.getrandbits(64), chance.getrandbits(24))
-    _ids.trace_prefix, _ids.spans = fresh.trace_prefix, fresh.spans
+    fresh = Ids(chance.getrandbits(64), chance.getrandbits(24))
+    IDS.trace_prefix, IDS.spans = fresh.trace_prefix, fresh.spans

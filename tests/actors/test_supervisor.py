@@ -93,6 +93,7 @@ async def test_a_group_is_stopped_right_to_left_and_started_left_to_right(
     async with running_tree(spec) as tree:
         with pytest.raises(ActorCrashed):
             await tree.ref(children[1]).call(Do(crash))
+        await trio.testing.wait_all_tasks_blocked()
         await tree.ref(children[2]).call(Note("c back"))
     assert diary.lines[3:10] == [
         *("b stopping", "c stopping", "a stopping"),
