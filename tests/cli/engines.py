@@ -74,6 +74,7 @@ def scripted(folder: Path) -> Mapping[str, str]:
         SQLITE_DB_PATH=str(folder / "brain.sqlite"),
         ENGINE_API_KEY="the-key",
         ENGINE_PORT="0",
+        DRAIN_TIMEOUT_S="0.5",
     )
 
 

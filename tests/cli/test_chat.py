@@ -104,7 +104,7 @@ def wait_for(chat: subprocess.Popen[str], event: str) -> None:
 
 def test_ctrl_c_cancels_the_turn(access: dict[str, str], tmp_path: Path) -> None:
     with chatting(access, tmp_path) as chat:
-        wait_for(chat, "thread_lifecycle")
+        wait_for(chat, "text_delta")
         chat.send_signal(signal.SIGINT)
         out, err = chat.communicate(timeout=10)
     assert json.loads(out.splitlines()[-1])["data"]["phase"] == "cancelled"
@@ -116,7 +116,7 @@ def test_a_second_ctrl_c_leaves_although_the_engine_hangs(tmp_path: Path) -> Non
     with running_engine(tmp_path) as engine:
         access = {"ENGINE_URL": engine.url, "ENGINE_API_KEY": engine.key}
         with chatting(access, tmp_path) as chat:
-            wait_for(chat, "thread_lifecycle")
+            wait_for(chat, "text_delta")
             engine.process.send_signal(signal.SIGSTOP)
             assert chat.stderr is not None
             chat.send_signal(signal.SIGINT)
