@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ class Reading:
 
 
 @contextmanager
-def process(command: list[str], env: dict[str, str] | None = None) -> Iterator[str]:
+def process(command: list[str], env: dict[str, str] | None = None) -> Generator[str]:
     """Run a server that prints its port or URL on a line of its own; yield that line."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True) as running:
         assert running.stdout is not None
@@ -49,7 +49,7 @@ def process(command: list[str], env: dict[str, str] | None = None) -> Iterator[s
 
 
 @contextmanager
-def engine(model_url: str, folder: str) -> Iterator[str]:
+def engine(model_url: str, folder: str) -> Generator[str]:
     """A real Engine process with a fresh brain."""
     env = {
         "PATH": os.environ["PATH"],

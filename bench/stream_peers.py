@@ -26,7 +26,7 @@ def _chunk(data: bytes) -> bytes:
 
 def _opening() -> bytes:
     usage = {"input_tokens": 10, "output_tokens": 1}
-    message = {
+    message: dict[str, object] = {
         "id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": "bench",
         "stop_reason": None, "stop_sequence": None, "usage": usage,
     }  # fmt: skip
@@ -100,9 +100,11 @@ def serve_fastapi(model_url: str) -> None:
         body = await request.json()
 
         async def events() -> AsyncIterator[str]:
-            messages = [{"role": "user", "content": body["message"]}]
             stream = await client.messages.create(
-                model="bench", max_tokens=4096, messages=messages, stream=True
+                model="bench",
+                max_tokens=4096,
+                messages=[{"role": "user", "content": body["message"]}],
+                stream=True,
             )
             async for event in stream:
                 if event.type == "content_block_delta" and event.delta.type == "text_delta":

@@ -1,6 +1,6 @@
 """The Engine's supervision tree, top to bottom, and nothing else."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -137,7 +137,7 @@ def secrets_of(config: EngineConfig) -> tuple[str, ...]:
 @asynccontextmanager
 async def running_engine(
     config: EngineConfig, catalog: Catalog, *, trace: Trace | None = None
-) -> AsyncIterator[Engine]:
+) -> AsyncGenerator[Engine]:
     """Run an Engine while the body runs. Raises StartFailed (see its cause) if it cannot."""
     specs = EngineSpecs(config, catalog)
     async with running_tree(specs.root(), trace=trace) as tree:

@@ -3,6 +3,7 @@
 import gc
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 import trio
@@ -47,22 +48,16 @@ async def _serve_engine(config: EngineConfig, on_ready: Callable[[str], None] | 
     listener = bind(config.engine_host, config.engine_port)
     shutdown = Shutdown()
     async with trio.open_nursery() as nursery:
-        await nursery.start(lambda task_status: watch_signals(shutdown, task_status=task_status))
+        await nursery.start(partial(watch_signals, shutdown))
         async with running_engine(config, catalog, trace=Trace()) as engine:
             bridge = EngineBridge(engine)
             app = engine_app(bridge, await _keys(engine), _http_settings(config))
             async with trio.open_nursery() as serving:
-                url = await serving.start(
-                    lambda task_status: serve(
-                        app,
-                        listener,
-                        shutdown,
-                        drain=bridge.drain,
-                        times=ServerTimes(drain=config.drain_timeout_s + CLOSING_S),
-                        task_status=task_status,
-                    )
+                times = ServerTimes(drain=config.drain_timeout_s + CLOSING_S)
+                serving_app = partial(
+                    serve, app, listener, shutdown, drain=bridge.drain, times=times
                 )
-                _ready(url, on_ready)
+                _ready(await serving.start(serving_app), on_ready)
         nursery.cancel_scope.cancel(reason="the Engine has ended")
 
 

@@ -1,5 +1,7 @@
 """The `ask_user` tool: the model's question to the person it works for."""
 
+from typing import cast
+
 from ..channels.events import JsonObject
 from ..herald.conversation import ToolDef
 from .tools import Tool, ToolContext, ToolOutput
@@ -29,12 +31,12 @@ DEFINITION = ToolDef(
 
 async def ask_user(arguments: JsonObject, context: ToolContext) -> ToolOutput:
     """Ask, wait, and hand the answer to the model."""
-    options = arguments.get("options")
+    options = cast("list[str]", arguments.get("options", []))
     answer = await context.ask(
         context.tool_call_id,
         "question",
         str(arguments["question"]),
-        options=tuple(map(str, options)) if isinstance(options, list) else (),
+        options=tuple(options),
     )
     if answer.by != "user":
         return ToolOutput("nobody answered; decide without or stop here", "no_answer")

@@ -38,7 +38,7 @@ class Narrator:
         self._channel = channel
         self._scrubber = scrubber
         self._stream = scrubber.stream()
-        self._message: Completed | None = None
+        self._completed: Completed | None = None
 
     async def tell(self, piece: ModelPiece) -> None:
         """Pass one piece on; text waits only while it could be the start of a secret."""
