@@ -1,8 +1,6 @@
 """The actor runtime: typed messages, supervised actors, one trace of all that happens."""
 
 from .actor import Actor as Actor
-from .cell import Overflow as Overflow
-from .cell import State as State
 from .child import Backoff as Backoff
 from .child import ChildSpec as ChildSpec
 from .child import DynamicSpec as DynamicSpec
@@ -21,6 +19,7 @@ from .errors import Killed as Killed
 from .errors import MailboxFull as MailboxFull
 from .errors import RestartsExhausted as RestartsExhausted
 from .errors import StartFailed as StartFailed
+from .mailbox import Overflow as Overflow
 from .message import Asks as Asks
 from .message import Later as Later
 from .message import Message as Message
@@ -32,6 +31,7 @@ from .registry import Snapshot as Snapshot
 from .span import current_span as current_span
 from .span import parse_traceparent as parse_traceparent
 from .span import span_scope as span_scope
+from .state import State as State
 from .trace import Kind as Kind
 from .trace import Record as Record
 from .trace import Trace as Trace

@@ -3,77 +3,19 @@
 The mailbox, the state and the figures live here, so that a ref stays good across restarts.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextvars import Context, copy_context
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from enum import Enum
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import trio
 
 from .errors import ActorCrashed, ActorStopped, MailboxFull
-from .mailbox import Mailbox
+from .mailbox import Mailbox, Overflow
 from .message import Later
-from .span import CURRENT, IDS, Scope
-from .trace import Event, Kind, Record, Trace, span_hex
-
-
-class State(Enum):
-    """Where an actor is in its life."""
-
-    NEW = "new"  # has an address, has never run
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    ENDED = "ended"  # this incarnation is over; the supervisor has yet to decide
-    DOWN = "down"  # another incarnation will follow
-    STOPPED = "stopped"  # none will
-
-
-MOVES: Final[Mapping[State, frozenset[State]]] = {
-    State.NEW: frozenset({State.STARTING, State.STOPPED}),
-    State.STARTING: frozenset({State.RUNNING, State.STOPPING}),
-    State.RUNNING: frozenset({State.STOPPING}),
-    State.STOPPING: frozenset({State.ENDED}),
-    State.ENDED: frozenset({State.DOWN, State.STOPPED}),
-    State.DOWN: frozenset({State.STARTING, State.STOPPED}),
-    State.STOPPED: frozenset(),
-}
-
-
-class Overflow(Enum):
-    """What a cast does when the mailbox is full. A call and a `send` always wait for room."""
-
-    WAIT = "wait"
-    """Stand in line for room; the line is as long as the mailbox, then it is FAIL."""
-    DROP_OLDEST = "drop_oldest"
-    """The oldest cast in the mailbox becomes a dead letter; a call is never dropped."""
-    FAIL = "fail"
-    """`cast` raises MailboxFull."""
-
-
-class Runtime:
-    """What all cells of one tree share."""
-
-    __slots__ = ("context", "fatal", "inline_calls", "on_fatal", "trace")
-
-    def __init__(self, trace: Trace | None) -> None:
-        self.trace = trace
-        self.inline_calls = 0
-        self.context: Context = copy_context()
-        """What actors inherit instead of the context of whoever starts them."""
-        self.context.run(CURRENT.set, None)
-        self.fatal: BaseException | None = None
-        self.on_fatal: Callable[[], None] = lambda: None
-
-    def spawn(self, nursery: trio.Nursery, work: Callable[[], Awaitable[None]], name: str) -> None:
-        """Start a task that inherits no context from whoever causes it."""
-        self.context.run(lambda: nursery.start_soon(work, name=name))
-
-    def fail(self, error: BaseException) -> None:
-        """Bring the tree down, in order, because of what is no crash: a KeyboardInterrupt."""
-        self.fatal = self.fatal or error
-        self.on_fatal()
+from .runtime import Runtime
+from .span import IDS, Scope
+from .state import MOVES, State
+from .trace import Event, Kind, Record, span_hex
 
 
 class Envelope(Scope):

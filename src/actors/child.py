@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from .actor import Actor
-from .cell import Overflow
+from .mailbox import Overflow
 
 M = TypeVar("M")
 

@@ -4,11 +4,13 @@ from math import inf
 
 import trio
 
-from .cell import CrashSignal, Envelope, Handler, Runtime, State, crashed
+from .cell import CrashSignal, Envelope, Handler, crashed
 from .deadlock import find_circle
 from .errors import ActorStopped, CallTimeout, DeadlockDetected
 from .message import Later, Reply
+from .runtime import Runtime
 from .span import CURRENT, Scope, waits_of
+from .state import State
 from .trace import Kind
 
 _INLINE_BEFORE_CHECKPOINT = 32

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import trio
 
 from .actor import Actor
-from .cell import Cell, Envelope, State
+from .cell import Cell, Envelope
 from .child import ChildSpec, DynamicSpec, Restart, check_name
 from .errors import (
     ActorStopped,
@@ -24,6 +24,7 @@ from .ref import ActorRef
 from .registry import Registry
 from .restart import RestartWindow, back_off, wants_restart
 from .span import CURRENT, waits_of
+from .state import State
 from .task import ActorChild, ChildTask
 
 M = TypeVar("M")

@@ -7,10 +7,11 @@ from typing import Any, Final, cast
 import trio
 
 from .actor import Actor
-from .cell import Cell, CrashSignal, Envelope, Handler, State, StopSignal, WorkSignal
+from .cell import Cell, CrashSignal, Envelope, Handler, StopSignal, WorkSignal
 from .errors import split_crash
 from .message import Later, Message, Reply
 from .span import CURRENT
+from .state import State
 from .trace import Kind
 
 _BATCH: Final = 64

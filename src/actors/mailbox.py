@@ -2,11 +2,23 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from enum import Enum
 from typing import Generic, TypeVar
 
 import trio
 
 Item = TypeVar("Item")
+
+
+class Overflow(Enum):
+    """What a cast does when the mailbox is full. A call and a `send` always wait for room."""
+
+    WAIT = "wait"
+    """Stand in line for room; the line is as long as the mailbox, then it is FAIL."""
+    DROP_OLDEST = "drop_oldest"
+    """The oldest cast in the mailbox becomes a dead letter; a call is never dropped."""
+    FAIL = "fail"
+    """`cast` raises MailboxFull."""
 
 
 class Mailbox(Generic[Item]):

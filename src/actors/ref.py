@@ -7,10 +7,11 @@ from typing import Generic, Never, TypeVar, cast
 
 import trio
 
-from .cell import Cell, Envelope, State
+from .cell import Cell, Envelope
 from .delivery import ask, send
 from .message import Asks
 from .span import CURRENT, Scope
+from .state import State
 
 M_contra = TypeVar("M_contra", contravariant=True)
 W = TypeVar("W")

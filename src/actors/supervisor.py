@@ -6,10 +6,11 @@ from math import inf
 
 import trio
 
-from .cell import Cell, State
+from .cell import Cell
 from .child import Strategy, SupervisorSpec
 from .errors import RestartsExhausted, StartFailed
 from .restart import RestartWindow, back_off, wants_restart
+from .state import State
 from .task import Child, ChildTask
 
 

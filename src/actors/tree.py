@@ -8,11 +8,12 @@ from typing import Any, Final, TypeVar, overload
 import trio
 
 from .actor import Actor
-from .cell import Cell, Runtime
+from .cell import Cell
 from .child import AnySpec, ChildSpec, DynamicSpec, SupervisorSpec
 from .dynamic import DynamicRef, DynamicSupervisor
 from .ref import ActorRef
 from .registry import Registry, Snapshot
+from .runtime import Runtime
 from .supervisor import Supervisor
 from .task import ActorChild, Child, ChildTask
 from .trace import Trace

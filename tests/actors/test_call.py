@@ -150,6 +150,34 @@ async def test_a_cancelled_caller_cancels_the_long_work_it_asked_for(
         await ref.call(Note("still serving"))
 
 
+async def test_long_work_whose_caller_gives_up_before_it_begins_is_not_done() -> None:
+    begun: list[str] = []
+    release = trio.Event()
+
+    async def work() -> None:
+        await trio.lowlevel.checkpoint()
+        begun.append("done")
+
+    async def wait(_: Probe) -> None:
+        await release.wait()
+
+    async def give_up(_: Probe) -> None:
+        scope.cancel()
+
+    async with running(Probe()) as ref, trio.open_nursery() as nursery:
+        nursery.start_soon(ref.call, Do(wait))
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as askers:
+                askers.start_soon(ref.call, DoLater(work))
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(ref.call, Do(give_up))
+                await trio.testing.wait_all_tasks_blocked()
+                release.set()
+        await trio.testing.wait_all_tasks_blocked()
+    assert begun == []
+
+
 async def test_a_handler_whose_caller_gave_up_runs_to_its_end(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

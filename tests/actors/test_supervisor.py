@@ -26,7 +26,19 @@ from september.actors import (
     running_tree,
 )
 
-from .probe import Boom, Diary, Do, Note, Probe, ProbeMessage, crash, incarnation, probe, sleeping
+from .probe import (
+    Boom,
+    Diary,
+    Do,
+    Note,
+    Probe,
+    ProbeMessage,
+    crash,
+    incarnation,
+    probe,
+    sleeping,
+    stop,
+)
 
 EXACT = Backoff(first=1.0, factor=2.0, max=5.0, jitter=0.0)
 
@@ -351,3 +363,15 @@ def test_siblings_must_have_different_names_that_fit_into_a_path() -> None:
         SupervisorSpec("root", (probe("a"), probe("a")))
     with pytest.raises(ValueError, match="without '/'"):
         probe("a/b")
+
+
+async def test_a_child_that_ended_for_good_stays_so_when_its_supervisor_is_restarted(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    a, done = probe("a"), probe("done", restart=Restart.TRANSIENT)
+    inner = SupervisorSpec("inner", (a, done), intensity=Intensity(0))
+    async with running_tree(SupervisorSpec("root", (inner,))) as tree:
+        tree.ref(done).cast(Do(stop))
+        await tree.ref(done).wait_stopped()
+        await crash_and_settle(tree, a)
+        assert tree.ref(done).stopped
