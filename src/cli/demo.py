@@ -103,7 +103,7 @@ class Demo:
 
 def prepare(texts: Texts, folder: Path) -> Demo:
     """Choose key, port and provider. Raises ConfigError for settings that cannot work."""
-    key = secrets.token_urlsafe(24)
+    key = secrets.token_hex(16)
     ours = {
         "ENGINE_API_KEY": key,
         "ENGINE_KEY_HASH": "",  # whatever is set elsewhere belongs to another Engine

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from contextlib import suppress
+from importlib import import_module
 
 import trio
 
@@ -17,6 +19,9 @@ class Keyboard:
         self._fd = sys.stdin.fileno()
         self._partial = bytearray()
         self.is_terminal = sys.stdin.isatty()
+        if self.is_terminal:
+            with suppress(ImportError):  # gives `input` its editing and history; prints when loaded
+                import_module("readline")
 
     def prompt(self, text: str) -> str | None:
         """The next line, edited with history on a terminal. Must not run inside trio."""
@@ -24,7 +29,8 @@ class Keyboard:
             return trio.run(self.read)
         try:
             return input(text)
-        except EOFError:
+        except (EOFError, KeyboardInterrupt):
+            print()
             return None
 
     async def read(self) -> str | None:
