@@ -19,6 +19,7 @@ from .script import End as End
 from .script import Fail as Fail
 from .script import HangUp as HangUp
 from .script import Overloaded as Overloaded
+from .script import Page as Page
 from .script import Part as Part
 from .script import Pause as Pause
 from .script import RateLimit as RateLimit

@@ -73,8 +73,8 @@ class AnthropicWire:
                 return _error(529, "overloaded_error", "Overloaded")
             case ContextOverflow():
                 return self.malformed("prompt is too long: 212345 tokens > 200000 maximum")
-            case Status(code, message):
-                return _error(code, _ERROR_TYPES.get(code, "api_error"), message)
+            case Status(status, message):
+                return _error(status, _ERROR_TYPES.get(status, "api_error"), message)
             case _:
                 raise TypeError(step)
 
@@ -126,6 +126,12 @@ def _check_tools(tools: Any) -> None:
         _require(pattern_holds, f"{where}.name: String should match pattern '{_NAME.pattern}'")
         typed = tool.get("input_schema", {}).get("type") == "object"
         _require(typed, f"{where}.input_schema.type: Field required")
+        combined = tool["input_schema"].keys() & {"anyOf", "oneOf", "allOf"}
+        _require(
+            not combined,
+            f"{where}.input_schema: input_schema does not support oneOf, allOf, or anyOf at the "
+            "top level",
+        )
     _require(len(names) == len(set(names)), "tools: Tool names must be unique.")
 
 
@@ -140,6 +146,10 @@ def _check_messages(body: Json) -> None:
         ends = messages[-1]["role"] == "user"
         _require(ends, "This model does not support assistant message prefill.")
     ids = [block["id"] for block in _blocks(messages, "tool_use")]
+    _require(
+        not ids or bool(body.get("tools")),
+        "Requests which include `tool_use` or `tool_result` blocks must define tools",
+    )
     _require(len(ids) == len(set(ids)), "messages: `tool_use` ids must be unique")
 
 

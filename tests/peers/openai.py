@@ -108,6 +108,12 @@ def _check_tools(body: Json) -> None:
         parameters = tool["function"]["parameters"]
         where = f"tools[{index}].function.parameters"
         _require(parameters.get("type") == "object", f"Invalid schema for '{where}': not an object")
+        combined = parameters.keys() & {"anyOf", "oneOf", "allOf", "enum", "not"}
+        _require(
+            not combined,
+            f"Invalid schema for '{where}': schema must have type 'object' and not have "
+            "'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level.",
+        )
 
 
 def _check_name(name: str, where: str) -> None:

@@ -139,13 +139,20 @@ class Status(Part, frozen=True, tag=True, omit_defaults=True):
     code: str = ""
 
 
+class Page(Part, frozen=True, tag=True, omit_defaults=True):
+    """An HTTP error from a proxy in front of the service: no envelope, an HTML page."""
+
+    status: int
+    text: str = "<html><body>Bad gateway</body></html>"
+
+
 class HangUp(Part, frozen=True, tag=True):
     """The connection breaks before any answer."""
 
 
 Content: TypeAlias = Say | Think | Call | Pause | Wait
 Ending: TypeAlias = Cut | End | Stall | Fail
-Refusal: TypeAlias = RateLimit | Overloaded | ContextOverflow | Status | HangUp
+Refusal: TypeAlias = RateLimit | Overloaded | ContextOverflow | Status | Page | HangUp
 Step: TypeAlias = Content | Stop | Usage | Ending | Refusal
 Reply: TypeAlias = Sequence[Step]
 

@@ -1,7 +1,7 @@
 """An HTTP/1.1 server (h11 on trio) that plays a script over one provider's wire."""
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +19,7 @@ from .script import (
     End,
     HangUp,
     Overloaded,
+    Page,
     Pause,
     RateLimit,
     Reply,
@@ -131,7 +132,7 @@ class _Connection:
         while (request := await self._request()) is not None:
             head, body = request
             if head.target.startswith(b"/_peer/"):
-                await self._answer(self._peer.control(head, body))
+                await self._answer_json(self._peer.control(head, body))
             else:
                 await self._exchange(self._peer.receive(head, body))
             if self._http.our_state is not h11.DONE:
@@ -185,17 +186,19 @@ class _Connection:
                 raise Refused(self._peer.wire.malformed("the script is over"), "the script is over")
         except Refused as refused:
             request.refused = refused.reason
-            await self._answer(refused.answer)
+            await self._answer_json(refused.answer)
             return
         await self._play(request, reply)
 
     async def _play(self, request: Received, reply: Reply) -> None:
         wire = self._peer.wire
         match reply:
+            case [Page(status, text)]:
+                await self._answer(status, text.encode(), "text/html")
             case [HangUp()]:
                 await self._abort(request)
             case [RateLimit() | Overloaded() | ContextOverflow() | Status() as step]:
-                await self._answer(wire.refusal(step))
+                await self._answer_json(wire.refusal(step))
             case _:
                 await self._stream_events(request, beats(wire.writer(request, reply), reply))
 
@@ -223,15 +226,16 @@ class _Connection:
         for start in range(0, len(data), size):
             await self._send(h11.Data(data=data[start : start + size]))
 
-    async def _answer(self, answer: Answer) -> None:
+    async def _answer_json(self, answer: Answer) -> None:
         body = msgspec.json.encode(answer.body)
-        headers = [
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
-            _date(),
-            *answer.headers,
-        ]
-        await self._send(h11.Response(status_code=answer.status, headers=headers))
+        await self._answer(answer.status, body, "application/json", answer.headers)
+
+    async def _answer(
+        self, status: int, body: bytes, content_type: str, more: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        length = ("Content-Length", str(len(body)))
+        headers = [("Content-Type", content_type), length, _date(), *more]
+        await self._send(h11.Response(status_code=status, headers=headers))
         await self._send(h11.Data(data=body))
         await self._send(h11.EndOfMessage())
 

@@ -28,6 +28,7 @@ from .conversation import (
     UrlSource,
 )
 from .naming import ToolNames
+from .tool_schema import object_schema
 from .transcript import repaired
 
 PROVIDER = "anthropic"
@@ -53,8 +54,7 @@ def translate(
     }
     if system := [_text(part.text) for part in request.system if part.text.strip()]:
         body["system"] = system
-    if request.tools:
-        body["tools"] = [_tool(tool, names) for tool in request.tools]
+    body.update(_tools(request, names))
     if request.thinking and (thinking := _thinking(request, messages)):
         body["thinking"] = thinking
     if request.response_schema is not None:
@@ -112,8 +112,18 @@ def _tool_result(block: ToolResultBlock) -> JsonObject:
     return {**result, "is_error": True} if block.is_error else result
 
 
+def _tools(request: ModelRequest, names: ToolNames) -> JsonObject:
+    """The tools. A conversation that used tools must name some, even if none may be used."""
+    if request.tools:
+        return {"tools": [_tool(tool, names) for tool in request.tools]}
+    if not names.all():
+        return {}
+    gone = [ToolDef(name, "No longer available.", {}) for name in names.all()]
+    return {"tools": [_tool(tool, names) for tool in gone], "tool_choice": {"type": "none"}}
+
+
 def _tool(tool: ToolDef, names: ToolNames) -> JsonObject:
-    schema = {"type": "object", **tool.input_schema}
+    schema = object_schema(tool.input_schema)
     name = names.wire(tool.name)
     return {"name": name, "description": tool.description, "input_schema": schema}
 

@@ -95,8 +95,11 @@ class FaultMapper:
 
 
 def fault_of_status(status: int, text: str = "") -> Fault:
-    """The fault an HTTP status stands for; a 4xx whose text names the context is an overflow."""
-    if 400 <= status < 429 and status not in (401, 403) and is_overflow(text):
+    """The fault an HTTP status stands for.
+
+    An overflow is told by the text: most answer 400 with it, some local servers 500.
+    """
+    if status not in (401, 403, 429) and is_overflow(text):
         return Fault.CONTEXT_OVERFLOW
     if status >= 500:
         return _BY_STATUS.get(status, Fault.UNAVAILABLE)

@@ -84,8 +84,8 @@ class GeminiProvider:
 
         if isinstance(error, errors.APIError):
             answer: Any = error  # the SDK's own types are partly unknown
-            wait = retry_after(answer.response.headers)
-            return self._of_status(_body(answer.details), answer.code, wait)
+            wait = retry_after(getattr(answer.response, "headers", {}))
+            return self._of_status(_body(answer.details), answer.code or 0, wait)
         if isinstance(error, StreamFault):
             return self._of_status(error.error, 200, None)
         return self._faults.from_exception(error, otherwise)
@@ -130,10 +130,10 @@ def _retry_delay(body: JsonObject) -> float | None:
 
 
 def _body(answer: Any) -> JsonObject:
-    """The google.rpc.Status of an HTTP error, which comes as `{"error": {...}}`."""
+    """The google.rpc.Status of an HTTP error, in its envelope; other bodies as its message."""
     try:
-        return dict(answer["error"])
-    except (KeyError, TypeError, ValueError):
+        return dict(answer.get("error", answer))
+    except (AttributeError, TypeError, ValueError):
         return {"message": str(answer)}
 
 

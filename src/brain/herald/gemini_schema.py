@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from ..channels.events import JsonObject
+from .tool_schema import object_schema, resolved
 
 _COPIED = (
     "title",
@@ -34,17 +35,8 @@ _FORMATS: Mapping[str, frozenset[str]] = {
 
 def gemini_schema(schema: JsonObject) -> JsonObject | None:
     """The schema of a tool's input; None when the tool takes no arguments."""
-    translated = _Translation(schema).node({"type": "object", **schema})
-    return translated if translated.get("properties") else _united(translated)
-
-
-def _united(translated: JsonObject) -> JsonObject | None:
-    """Alternatives at the top, which Gemini does not take there, as one object of all of them."""
-    options = cast("list[JsonObject]", translated.get("anyOf") or [])
-    properties: JsonObject = {}
-    for option in options:
-        properties.update(cast("JsonObject", option.get("properties") or {}))
-    return {"type": "OBJECT", "properties": properties} if properties else None
+    translated = _Translation(schema).node(object_schema(schema))
+    return translated if translated.get("properties") else None
 
 
 class _Translation:
@@ -67,12 +59,7 @@ class _Translation:
 
     def _followed(self, given: JsonObject) -> JsonObject:
         """What `$ref` points at, overlaid with what stands beside it."""
-        found: object = self._document
-        for step in str(given["$ref"]).removeprefix("#").strip("/").split("/"):
-            key = step.replace("~1", "/").replace("~0", "~")
-            if key:
-                found = cast("JsonObject", found).get(key) if isinstance(found, dict) else None
-        target = cast("JsonObject", found) if isinstance(found, dict) else {}
+        target = resolved(self._document, str(given["$ref"]))
         return {**target, **{key: value for key, value in given.items() if key != "$ref"}}
 
     def _flattened(
@@ -87,8 +74,8 @@ class _Translation:
             return given, path
         merged: JsonObject = {}
         rest = {key: value for key, value in given.items() if key != "allOf"}
-        nodes = [part for part in cast("list[object]", parts) if isinstance(part, dict)]
-        for node in cast("list[JsonObject]", [*nodes, rest]):
+        for part in [*cast("list[object]", parts), rest]:
+            node = cast("JsonObject", part) if isinstance(part, dict) else {}
             reference = str(node.get("$ref", ""))
             if not reference:
                 _overlay(merged, node)

@@ -47,6 +47,10 @@ Gemini 3 refuses a step whose first function call has no signature.
 """
 
 
+_NO_THINKING = re.compile(r"(models/)?gemini-(1|2\.0)")
+"""Models from before thinking: they refuse its configuration."""
+
+
 def translate(request: ModelRequest, names: ToolNames) -> dict[str, Any]:
     """The arguments of the SDK's `generate_content_stream`."""
     messages = repaired(request.messages, PROVIDER)
@@ -59,7 +63,7 @@ def translate(request: ModelRequest, names: ToolNames) -> dict[str, Any]:
     if request.tools:
         declarations = [_declaration(tool, names) for tool in request.tools]
         config["tools"] = [{"function_declarations": declarations}]
-    if request.thinking:
+    if request.thinking and not _NO_THINKING.match(request.model):
         config["thinking_config"] = {"include_thoughts": True}
     if request.response_schema is not None:
         if request.tools and _keeps_json_from_tools(request.model):

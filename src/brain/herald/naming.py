@@ -41,6 +41,10 @@ class ToolNames:
         )
         return cls([*(tool.name for tool in request.tools), *used])
 
+    def all(self) -> list[str]:
+        """Every name, in an order that does not depend on where it was found."""
+        return sorted(self._wire)
+
     def wire(self, name: str) -> str:
         """The name as the provider may see it."""
         return self._wire.get(name) or _wire_name(name)

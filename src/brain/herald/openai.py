@@ -78,14 +78,24 @@ class OpenAIProvider:
         import openai
 
         if isinstance(error, openai.APIStatusError):
-            wait = retry_after(error.response.headers)
-            text = f"{error.message} ({error.code})" if error.code else error.message
-            if fault := _FAULTS.get(error.code or ""):
-                return self._faults.error(fault, text, status=error.status_code, retry_after=wait)
-            return self._faults.from_status(error.status_code, text, retry_after=wait)
+            return self._of_answer(error)
         if isinstance(error, StreamFault):
             return self._faults.error(_fault_of_event(error), error.text("message"), status=200)
         return self._faults.from_exception(error, otherwise)
+
+    def _of_answer(self, error: Any) -> ProviderError:
+        """The error behind an HTTP error; the SDK has unwrapped its envelope, if it had one."""
+        try:
+            text = str(error.body["message"])
+        except (KeyError, TypeError):
+            text = error.response.text or error.message
+        fault = _FAULTS.get(str(error.code)) or _FAULTS.get(str(error.type))
+        return self._faults.error(
+            fault or fault_of_status(error.status_code, text),
+            text,
+            status=error.status_code,
+            retry_after=retry_after(error.response.headers),
+        )
 
 
 _FAULTS: Mapping[str, Fault] = {

@@ -5,6 +5,7 @@ from OpenAI the comment says so.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -29,11 +30,16 @@ from .conversation import (
     ToolUseBlock,
 )
 from .naming import ToolNames
+from .tool_schema import object_schema
 from .transcript import repaired
 
 PROVIDER = "openai"
 
 # --- request translation ----------------------------------------------------------------------
+
+
+_NO_REASONING = re.compile(r"(gpt-(3|4)|chatgpt-)")
+"""OpenAI's models from before `reasoning_effort`: they refuse the field."""
 
 
 def translate(request: ModelRequest, names: ToolNames, *, official: bool) -> JsonObject:
@@ -50,7 +56,7 @@ def translate(request: ModelRequest, names: ToolNames, *, official: bool) -> Jso
     }
     if request.tools:
         body["tools"] = [_tool(tool, names) for tool in request.tools]
-    if request.thinking:
+    if request.thinking and not _NO_REASONING.match(request.model):
         body["reasoning_effort"] = "high"
     if request.response_schema is not None:
         body["response_format"] = _response_format(request.response_schema)
@@ -133,9 +139,11 @@ def _call(block: ToolUseBlock, names: ToolNames) -> JsonObject:
 
 
 def _tool(tool: ToolDef, names: ToolNames) -> JsonObject:
-    parameters = {"type": "object", **tool.input_schema}
-    name = names.wire(tool.name)
-    function = {"name": name, "description": tool.description, "parameters": parameters}
+    function: JsonObject = {
+        "name": names.wire(tool.name),
+        "description": tool.description,
+        "parameters": object_schema(tool.input_schema),
+    }
     return {"type": "function", "function": function}
 
 

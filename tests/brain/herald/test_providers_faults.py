@@ -15,6 +15,7 @@ from tests.peers import (
     Fail,
     HangUp,
     Overloaded,
+    Page,
     Part,
     RateLimit,
     Say,
@@ -51,6 +52,15 @@ async def test_a_rate_limit_brings_the_wait_the_provider_asked_for(name: str, fo
         assert 1.0 < error.retry_after <= 4.0
     else:
         assert error.retry_after == 1.5
+
+
+@each
+async def test_a_proxys_error_page_is_understood_by_its_status(name: str) -> None:
+    error = await failure(name, script(Page(502)))
+    assert error.fault is Fault.UNAVAILABLE
+    assert error.status == 502
+    assert "Bad gateway" in error.message
+    assert (await failure(name, script(Page(429)))).fault is Fault.RATE_LIMITED
 
 
 @each
@@ -147,20 +157,19 @@ async def test_a_stream_that_ends_early_but_cleanly_is_a_cut(name: str) -> None:
 async def test_no_cut_point_passes_for_a_whole_answer(name: str) -> None:
     """Cut after every event in turn: only a stream with its finish event may finish."""
     reply = [Say("one two three", size=4), Call("clock", {"zone": "CET"}, size=4)]
-    async with adapter(name, script(reply)) as (provider, _):
+    breaks = [Cut(after) if after % 2 else End(after) for after in range(40)]
+    async with adapter(name, script(reply, *([*reply, each] for each in breaks))) as (provider, _):
         whole = await finish(provider, ask(name, tools=(CLOCK,)))
-    cuts = 0
-    for after in range(40):
-        breaks = Cut(after) if after % 2 else End(after)
-        async with adapter(name, script([*reply, breaks])) as (provider, _):
+        cuts = 0
+        for _ in breaks:
             try:
                 finished = await finish(provider, ask(name, tools=(CLOCK,)))
             except ProviderError as error:
                 assert error.fault is Fault.CUT
                 cuts += 1
                 continue
-        assert finished.stop_reason == whole.stop_reason
-        assert len(finished.message.blocks) == len(whole.message.blocks)
+            assert finished.stop_reason == whole.stop_reason
+            assert len(finished.message.blocks) == len(whole.message.blocks)
     assert cuts > 3
 
 

@@ -149,6 +149,17 @@ async def test_closing_the_adapter_ends_its_connections(name: str) -> None:
 
 
 @each
+async def test_a_call_may_be_cancelled_while_its_sdk_loads(name: str) -> None:
+    async with adapter(name, script(Say("hi"))) as (provider, peer):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await finish(provider, ask(name))
+        assert scope.cancelled_caught
+        assert (await finish(provider, ask(name))).stop_reason == "end_turn"
+        assert len(peer.requests) == 1
+
+
+@each
 async def test_the_sdk_loads_once_for_many_first_calls(name: str) -> None:
     played: Script = script(Say("hi"), repeat=True)
     async with adapter(name, played) as (provider, peer), trio.open_nursery() as nursery:

@@ -131,15 +131,13 @@ PATHS = {
 }
 
 
-async def refusal(name: str, body: Json) -> str:
+async def refusal(client: httpx2.AsyncClient, name: str, body: Json) -> str:
     """The words with which the peer refuses a body; empty when it does not."""
-    async with provider_peer(name, script(Say("ok"))) as peer, raw(peer) as client:
-        response = await client.post(PATHS[name], json=body)
-        await response.aread()
-        if response.status_code == 200:
-            return ""
-        assert response.status_code == 400
-        return str(response.json()["error"]["message"])
+    response = await client.post(PATHS[name], json=body)
+    if response.status_code == 200:
+        return ""
+    assert response.status_code == 400
+    return str(response.json()["error"]["message"])
 
 
 def anthropic_body(*messages: Json, **fields: Any) -> Json:
@@ -157,13 +155,16 @@ RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "noon"}
 ASKS, USES, ANSWERS = says("user", "a"), says("assistant", USE), says("user", RESULT)
 NO_THOUGHT = {"type": "thinking", "thinking": "x", "signature": "made up"}
 TOOL = {"name": "clock", "input_schema": {"type": "object"}}
+ANY_TOOL: Json = {"name": "clock", "input_schema": {"type": "object", "anyOf": [{}]}}
 THINKING = {"type": "enabled", "budget_tokens": 1024}
 MARKED = {"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}
 
 ANTHROPIC: list[tuple[Json, str]] = [
     (anthropic_body(ASKS), ""),
-    (anthropic_body(ASKS, USES, ANSWERS), ""),
-    (anthropic_body(ASKS, says("user", "b"), USES, ANSWERS), ""),
+    (anthropic_body(ASKS, USES, ANSWERS, tools=[TOOL]), ""),
+    (anthropic_body(ASKS, says("user", "b"), USES, ANSWERS, tools=[TOOL]), ""),
+    (anthropic_body(ASKS, USES, ANSWERS), "must define tools"),
+    (anthropic_body(ASKS, tools=[ANY_TOOL]), "at the top level"),
     ({"model": "m", "messages": [ASKS], "stream": True}, "max_tokens: Field required"),
     (anthropic_body(), "at least one message"),
     (anthropic_body(USES, ANSWERS), "first message must use"),
@@ -172,7 +173,7 @@ ANTHROPIC: list[tuple[Json, str]] = [
     (anthropic_body(ASKS, USES, says("user", "b", RESULT)), "without `tool_result`"),
     (anthropic_body(ASKS, ANSWERS), "unexpected `tool_use_id`"),
     (anthropic_body(ASKS, USES, says("user", RESULT, RESULT)), "single result"),
-    (anthropic_body(ASKS, USES, ANSWERS, USES, ANSWERS), "must be unique"),
+    (anthropic_body(ASKS, USES, ANSWERS, USES, ANSWERS, tools=[TOOL]), "must be unique"),
     (anthropic_body(ASKS, says("assistant", {**USE, "name": "a.b"}), ANSWERS), "bad pattern"),
     (anthropic_body(ASKS, says("assistant", {**USE, "id": "a.b"}), ANSWERS), "bad pattern"),
     (anthropic_body(says("user", "")), "non-empty"),
@@ -184,7 +185,10 @@ ANTHROPIC: list[tuple[Json, str]] = [
     (anthropic_body(ASKS, tools=[TOOL, TOOL]), "must be unique"),
     (anthropic_body(ASKS, system=[MARKED] * 5), "maximum of 4"),
     (anthropic_body(ASKS, thinking={**THINKING, "budget_tokens": 2000}), "must be greater"),
-    (anthropic_body(ASKS, USES, ANSWERS, thinking=THINKING), "must start with a thinking block"),
+    (
+        anthropic_body(ASKS, USES, ANSWERS, tools=[TOOL], thinking=THINKING),
+        "must start with a thinking block",
+    ),
     (anthropic_body(ASKS, says("assistant", "b"), model="claude-opus-5"), "prefill"),
     (anthropic_body(ASKS, nonsense=1), "Extra inputs"),
     (anthropic_body({"role": "user"}), "malformed"),
@@ -205,6 +209,7 @@ def answered(call_id: str) -> Json:
     return {"role": "tool", "tool_call_id": call_id, "content": "noon"}
 
 
+ANY_FUNCTION: Json = {"function": {"name": "f", "parameters": {"type": "object", "anyOf": [{}]}}}
 HI = {"role": "user", "content": "hi"}
 OPENAI: list[tuple[Json, str]] = [
     (openai_body(HI), ""),
@@ -221,6 +226,7 @@ OPENAI: list[tuple[Json, str]] = [
     (openai_body({"role": "user", "content": ""}), "empty"),
     (openai_body({"role": "robot", "content": "x"}), "Invalid value"),
     (openai_body(HI, tools=[]), "too short"),
+    (openai_body(HI, tools=[ANY_FUNCTION]), "at the top level"),
     (openai_body(HI, nonsense=1), "Unrecognized request argument"),
 ]
 
@@ -285,8 +291,10 @@ TABLES = {"anthropic": ANTHROPIC, "openai": OPENAI, "gemini": GEMINI}
 
 @each
 async def test_what_the_service_refuses_the_peer_refuses(name: str) -> None:
-    for body, words in TABLES[name]:
-        reason = await refusal(name, body)
+    played = script(Say("ok"), repeat=True)
+    async with provider_peer(name, played) as peer, raw(peer) as client:
+        reasons = [await refusal(client, name, body) for body, _ in TABLES[name]]
+    for (body, words), reason in zip(TABLES[name], reasons, strict=True):
         assert (words in reason) if words else reason == "", (words, reason, json.dumps(body))
 
 

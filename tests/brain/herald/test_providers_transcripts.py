@@ -190,6 +190,15 @@ async def test_a_damaged_transcript_is_repaired_before_it_is_sent(
         assert_taken(peer)
 
 
+@each
+async def test_a_conversation_with_tools_may_go_on_without_any(name: str) -> None:
+    """As when a light model sums it up."""
+    talk = await written_by(name)
+    async with adapter(name, script(Say("ok"))) as (provider, peer):
+        await finish(provider, ask(name, *talk))
+        assert_taken(peer)
+
+
 def test_a_valid_transcript_is_not_changed() -> None:
     talk = [
         user("a"),

@@ -1,7 +1,7 @@
 """The parts the adapters share or need for odd servers: names, arguments, schemas, events."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -23,6 +23,7 @@ from september.brain.herald.naming import ToolNames, wire_id
 from september.brain.herald.openai_wire import OpenAIReader, translate
 from september.brain.herald.provider import Fault
 from september.brain.herald.sse import GuardedEvents, StreamFault
+from september.brain.herald.tool_schema import object_schema
 from september.config import Secret
 from tests.peers.adapters import CLOCK, SEND, ask, assistant, results, user
 from tests.peers.gemini import check_schema
@@ -142,12 +143,36 @@ def test_a_tool_without_arguments_has_no_schema() -> None:
     assert gemini_schema({}) is None
 
 
+ONE: dict[str, object] = {
+    "type": "object",
+    "properties": {"a": {"type": "string"}},
+    "required": ["a"],
+}
+OTHER: dict[str, object] = {
+    "type": "object",
+    "properties": {"b": {"type": "integer"}},
+    "required": ["b"],
+}
+
+
 def test_alternatives_at_the_top_are_united() -> None:
-    one = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
-    other = {"type": "object", "properties": {"b": {"type": "integer"}}}
-    schema: Any = gemini_schema({"anyOf": [one, other]})
+    schema: Any = gemini_schema({"anyOf": [ONE, OTHER]})
     check_schema(schema, "parameters")
     assert schema["properties"].keys() == {"a", "b"}
+    both = {**cast("Any", ONE["properties"]), **cast("Any", OTHER["properties"])}
+    assert object_schema({"oneOf": [ONE, OTHER]}) == {"type": "object", "properties": both}
+    assert object_schema({"allOf": [ONE, OTHER]})["required"] == ["a", "b"]
+
+
+def test_a_reference_at_the_top_is_followed() -> None:
+    schema = object_schema({"$ref": "#/$defs/One", "$defs": {"One": ONE}})
+    assert schema["properties"] == ONE["properties"]
+    assert schema["required"] == ["a"]
+
+
+def test_an_ordinary_object_schema_is_not_changed() -> None:
+    assert object_schema(ONE) == ONE
+    assert object_schema({}) == {"type": "object"}
 
 
 SCHEMAS: st.SearchStrategy[Any] = st.recursive(
