@@ -6,10 +6,13 @@ Every line passes a redactor last, so no secret of the Engine's own can be in it
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Generator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TextIO, TypeAlias
 
 import msgspec
@@ -20,7 +23,6 @@ Redactor: TypeAlias = Callable[[str], str]
 
 _EventDict: TypeAlias = MutableMapping[str, Any]
 
-_OWN: Final = frozenset({"timestamp", "level", "logger", "event", "request_id", "task_id"})
 _LEVEL: Final = {"critical": "error", "warn": "warning", "exception": "error"}
 
 
@@ -58,63 +60,74 @@ def configure_logs(level: str, *, redact: Redactor = str, stream: TextIO | None 
 
     `level` is DEBUG, INFO, WARNING or ERROR. Calling it again replaces the settings.
     """
-    shared: list[structlog.types.Processor] = [
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _with_request,
-    ]
+    threshold = logging.getLevelNamesMapping()[level]
+    out = stream or sys.stdout
+    render = _Renderer(redact)
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[structlog.processors.format_exc_info, render],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=partial(_Writer, out),
         cache_logger_on_first_use=False,
     )
-    formatter = structlog.stdlib.ProcessorFormatter(
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            _Line(redact),
-        ],
-        foreign_pre_chain=shared,
-    )
-    handler = logging.StreamHandler(stream or sys.stdout)
-    handler.setFormatter(formatter)
     root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level)
-    logging.getLogger("hypercorn.error").setLevel(max(logging.WARNING, root.level))
+    root.handlers = [_Foreign(out, render)]
+    root.setLevel(threshold)
+    logging.getLogger("hypercorn.error").setLevel(max(logging.WARNING, threshold))
     logging.captureWarnings(True)
 
 
-def _with_request(logger: object, method: str, event: _EventDict) -> _EventDict:
-    log = _request.get()
-    if log is not None:
-        event.setdefault("request_id", log.request_id)
-        event.setdefault("task_id", log.task_id)
-    return event
+class _Writer:
+    """What structlog hands a finished line to. Straight to the stream: `logging` costs more."""
+
+    def __init__(self, out: TextIO, name: str = "september") -> None:
+        self.name = name
+        self._out = out
+
+    def write(self, line: str) -> None:
+        """Write one line, whole."""
+        self._out.write(line)
+        self._out.flush()
+
+    debug = info = warning = error = critical = exception = write
 
 
-class _Line:
-    """Renders an event as the documented object."""
+class _Foreign(logging.Handler):
+    """Takes what libraries say through `logging`."""
+
+    def __init__(self, out: TextIO, render: "_Renderer") -> None:
+        super().__init__()
+        self._out = out
+        self._render = render
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record in the common form."""
+        try:
+            event: _EventDict = {"event": record.getMessage()}
+            if record.exc_info:
+                event["exception"] = "".join(traceback.format_exception(*record.exc_info))
+            writer = _Writer(self._out, record.name)
+            writer.write(self._render(writer, record.levelname.lower(), event))
+        except Exception:
+            self.handleError(record)
+
+
+class _Renderer:
+    """Renders an event as the documented object, without its secrets."""
 
     def __init__(self, redact: Redactor) -> None:
         self._redact = redact
-        self._encode = msgspec.json.Encoder(enc_hook=repr, decimal_format="number").encode
+        self._encode = msgspec.json.Encoder(enc_hook=repr).encode
 
     def __call__(self, logger: object, method: str, event: _EventDict) -> str:
-        level = event.get("level", method)
+        """The line of an event, with its line break. A processor, in structlog's terms."""
+        request = _request.get()
         line = {
-            "timestamp": event.get("timestamp"),
-            "level": _LEVEL.get(level, level),
-            "logger": event.get("logger"),
-            "request_id": event.get("request_id"),
-            "task_id": event.get("task_id"),
-            "message": str(event.get("event", "")),
-            "extra": {key: value for key, value in event.items() if key not in _OWN},
+            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+            "level": _LEVEL.get(method, method),
+            "logger": getattr(logger, "name", None),
+            "request_id": request.request_id if request else None,
+            "task_id": event.pop("task_id", request.task_id if request else None),
+            "message": str(event.pop("event", "")),
+            "extra": event,
         }
-        return self._redact(self._encode(line).decode())
+        return self._redact(self._encode(line).decode()) + "\n"

@@ -69,14 +69,14 @@ class Gate:
         visit = arrival(scope)
         VISIT.set(visit)  # this task ends with the request
         with (
-            request_log(visit.request_id) as log,
+            request_log(visit.request_id),
             span_scope(visit.headers.get("traceparent")) as span,
         ):
             visit.traceparent = span.traceparent
             try:
                 await self._pass(visit, scope, receive, self._outward(visit, send))
             finally:
-                _write_access(visit, log.task_id)
+                _write_access(visit)
 
     async def _pass(
         self, visit: Visit, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -152,12 +152,11 @@ async def _answer(
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _write_access(visit: Visit, task_id: str | None) -> None:
+def _write_access(visit: Visit) -> None:
     """One line for each request; never its query, which may carry a secret."""
-    _log.info(
+    write = _log.debug if visit.path in KEYLESS else _log.info  # probes come every few seconds
+    write(
         f"{visit.method} {visit.path} {visit.status or 'unanswered'}",
-        request_id=visit.request_id,
-        task_id=task_id,
         method=visit.method,
         path=visit.path,
         status=visit.status,

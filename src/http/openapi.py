@@ -80,7 +80,7 @@ def _operation(
     operation: Schema = {
         "operationId": "_".join(word.strip("{}").replace("-", "_") for word in words),
         "summary": endpoint.summary,
-        "tags": [endpoint.path.split("/")[1]],
+        "tags": [endpoint.path.split("/")[1].removesuffix(".json")],
         "parameters": list(_parameters(endpoint, components)),
         "responses": {
             "200": _success(endpoint, known),

@@ -146,7 +146,7 @@ class CatalogCounts(Struct, frozen=True, kw_only=True):
 
 
 class Activity(Struct, frozen=True, kw_only=True):
-    """What keeps the Engine from being idle (contract, section 19.9)."""
+    """What keeps the Engine from being idle."""
 
     running_turns: int
     queued_turns: int

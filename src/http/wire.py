@@ -7,6 +7,7 @@ A refusal names the field and the remedy: 400 for what is malformed, missing, em
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import ClassVar, Final, TypeVar, cast
 
 import msgspec
@@ -126,9 +127,9 @@ def _refuse_unknown(given: JsonObject, kind: type[Input]) -> None:
 
 
 def _refuse_missing(given: JsonObject, kind: type[Input]) -> None:
-    for field in msgspec.structs.fields(kind):
-        if field.required and field.name not in given:
-            raise _invalid(f"{field.name}: required field is missing; send it", field=field.name)
+    for name in _required(kind):
+        if name not in given:
+            raise _invalid(f"{name}: required field is missing; send it", field=name)
 
 
 def _violation(complaint: str) -> SeptemberError:
@@ -149,8 +150,12 @@ def _invalid(message: str, **details: object) -> SeptemberError:
 
 
 def _example(kind: type[Input]) -> str:
-    required = [field.name for field in msgspec.structs.fields(kind) if field.required]
-    return "{" + ", ".join(f'"{name}": ...' for name in required) + "}"
+    return "{" + ", ".join(f'"{name}": ...' for name in _required(kind)) + "}"
+
+
+@cache
+def _required(kind: type[Input]) -> tuple[str, ...]:
+    return tuple(field.name for field in msgspec.structs.fields(kind) if field.required)
 
 
 def _name(value: object) -> str:

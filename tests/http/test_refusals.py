@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx2
 import pytest
 import trio
+from trio.testing import MockClock
 
 from september.actors import ActorStopped
-from september.errors import SeptemberError
+from september.errors import ConfigError, SeptemberError
+from september.http.body import LINGER_S, discard_body, read_body
 from september.http.endpoint import HttpSettings
 
 from .conftest import Served, serving
@@ -308,3 +311,50 @@ async def test_a_refusal_inside_an_exception_group_is_found(path: str) -> None:
 async def test_an_engine_that_is_going_away_says_so() -> None:
     async with serving(FakeEngine(refusal=ActorStopped("engine/tasks"))) as served:
         refused(await post(served, {"task_id": "t"}, "/execute/cancel"), 503, "DRAINING")
+
+
+async def test_a_broken_catalog_is_refused_by_its_file() -> None:
+    broken = ConfigError("CATALOG_DIR", "agent.json: unexpected end")
+    async with serving(FakeEngine(refusal=broken)) as served:
+        body = refused(await post(served, b"", "/admin/reload-catalog"), 422, "INVALID_REQUEST")
+        assert "agent.json" in body["message"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_answered_and_closed(served: Served, raw: bytes) -> None:
+    stream = await served.connect()
+    received = b""
+    with trio.fail_after(3), suppress(trio.BrokenResourceError):
+        await stream.send_all(raw)
+        while data := await stream.receive_some():
+            received += data
+    assert received.startswith(b"HTTP/1.1 4")
+    await stream.aclose()
+    async with served.client() as client:
+        assert (await client.get("/agents")).status_code == 200
+
+
+async def test_a_body_that_never_comes_is_not_waited_for(autojump_clock: MockClock) -> None:
+    send, receive = trio.open_memory_channel[Any](1)
+    with pytest.raises(SeptemberError, match="did not arrive within 60 s"):
+        await read_body(receive.receive, declared="5", limit=10, within=60)
+    send.close()
+    receive.close()
+
+
+async def test_the_time_of_a_refused_body_is_limited(autojump_clock: MockClock) -> None:
+    send, receive = trio.open_memory_channel[Any](1)
+    began = trio.current_time()
+    await discard_body(receive.receive)
+    assert trio.current_time() - began == pytest.approx(LINGER_S)
+    send.close()
+    receive.close()

@@ -1,12 +1,14 @@
-"""Administration of a running Engine: its key and its catalog."""
+"""Administration of a running Engine: its key (contract, 19.12) and its catalog."""
 
 from typing import Annotated, Final, Literal
 
 import trio
 from msgspec import Meta, Struct
 
+from ...errors import ConfigError
 from ..auth import Standing, refusal
 from ..endpoint import Endpoint, Exchange, Json, Nothing, Service
+from ..errors import SchemaViolation
 from ..port import CatalogCounts
 from ..visit import KEY_HEADER
 from ..wire import Input
@@ -16,7 +18,7 @@ ROTATION_S: Final = 10.0
 
 
 class RotateBody(Input, frozen=True, kw_only=True):
-    """The new key's hash (contract, section 19.12)."""
+    """The new key's hash."""
 
     key_hash: Annotated[
         str,
@@ -71,7 +73,10 @@ def _clamped(service: Service, overlap: float) -> float:
 
 async def reload_catalog(exchange: Exchange[Nothing]) -> Json:
     """Read the catalog again."""
-    return Json(Reloaded(catalog=await exchange.engine.reload_catalog()))
+    try:
+        return Json(Reloaded(catalog=await exchange.engine.reload_catalog()))
+    except ConfigError as error:  # of the files as they are now; at boot it would stop the Engine
+        raise SchemaViolation(error.message, error.details) from error
 
 
 ENDPOINTS = (
@@ -91,5 +96,6 @@ ENDPOINTS = (
         reload_catalog,
         Nothing,
         answers=Reloaded,
+        refusals=("INVALID_REQUEST",),
     ),
 )

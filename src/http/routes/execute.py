@@ -1,4 +1,4 @@
-"""Running a turn, reading its events again, and cancelling it."""
+"""Running a turn, reading its events again, and cancelling it (contract, 4, 19.2 to 19.5)."""
 
 from functools import partial
 from typing import Annotated, ClassVar
@@ -24,7 +24,7 @@ class TurnContext(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class ExecuteBody(Input, frozen=True, kw_only=True):
-    """One turn to run (contract, sections 4 and 19.5)."""
+    """One turn to run."""
 
     human: ClassVar[tuple[str, ...]] = ("message",)
 
@@ -51,7 +51,7 @@ class ExecuteBody(Input, frozen=True, kw_only=True):
 
 
 class ReplayQuery(Input, frozen=True, kw_only=True):
-    """Which events to read again (contract, section 19.2)."""
+    """Which events to read again."""
 
     task_id: Annotated[str | None, Meta(description="Only this task's; default: all tasks")] = None
     after: Annotated[

@@ -1,4 +1,4 @@
-"""What people think of the answers: signals for the Learning Centre."""
+"""What people think of the answers: signals for the Learning Centre (contract, 19.13)."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from .execute import TaskId
 
 
 class FeedbackBody(Input, frozen=True, kw_only=True):
-    """A verdict on a turn or on a task (contract, section 19.13)."""
+    """A verdict on a turn or on a task."""
 
     human: ClassVar[tuple[str, ...]] = ("signal", "comment")
 

@@ -1,4 +1,4 @@
-"""Human in the loop: what waits for a person, and the person's answer."""
+"""Human in the loop: what waits for a person, and the answer (contract, 8 and 19.1)."""
 
 from typing import Annotated, ClassVar
 
@@ -13,7 +13,7 @@ from ..wire import Input
 
 
 class RespondBody(Input, frozen=True, kw_only=True):
-    """An answer; the task or the request says to what (contract, sections 8 and 19.1)."""
+    """An answer; the task or the request says to what."""
 
     human: ClassVar[tuple[str, ...]] = ("answer", "feedback")
 
