@@ -2,6 +2,7 @@
 
 import os
 import re
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import get_args
@@ -38,6 +39,13 @@ def code_in(text: str) -> list[str]:
     """Fenced blocks and `spans`."""
     blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
     return blocks + re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+@cache
+def constants() -> frozenset[str]:
+    """Names in capitals that the source defines: a page may speak of those too."""
+    texts = [file.read_text() for file in (ROOT / "src").rglob("*.py")]
+    return frozenset(re.findall(r"^ *([A-Z]+(?:_[A-Z]+)+)\b *[:=]", "\n".join(texts), re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=named)
@@ -86,7 +94,7 @@ def test_every_link_in_a_page_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=named)
 def test_every_setting_in_a_page_exists(page: Path) -> None:
-    known = {row.name for row in SETTINGS} | STATUS.keys() | NOT_SETTINGS
+    known = {row.name for row in SETTINGS} | STATUS.keys() | NOT_SETTINGS | constants()
     for code in code_in(page.read_text()):
         for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", code):
             assert name in known, name
