@@ -8,11 +8,12 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Generator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from io import TextIOWrapper
 from typing import Any, Final, TextIO, TypeAlias
 
 import msgspec
@@ -62,6 +63,8 @@ def configure_logs(level: str, *, redact: Redactor = str, stream: TextIO | None 
     """
     threshold = logging.getLevelNamesMapping()[level]
     out = stream or sys.stdout
+    if isinstance(out, TextIOWrapper):
+        out.reconfigure(encoding="utf-8", errors="backslashreplace")  # JSON is, whatever LANG says
     render = _Renderer(redact)
     structlog.configure(
         processors=[structlog.processors.format_exc_info, render],
@@ -84,9 +87,10 @@ class _Writer:
         self._out = out
 
     def write(self, line: str) -> None:
-        """Write one line, whole."""
-        self._out.write(line)
-        self._out.flush()
+        """Write one line, whole. A reader that has gone must not stop who has something to say."""
+        with suppress(OSError, ValueError):
+            self._out.write(line)
+            self._out.flush()
 
     debug = info = warning = error = critical = exception = write
 
@@ -121,7 +125,7 @@ class _Renderer:
     def __call__(self, logger: object, method: str, event: _EventDict) -> str:
         """The line of an event, with its line break. A processor, in structlog's terms."""
         request = _request.get()
-        line = {
+        line: dict[str, object] = {
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
             "level": _LEVEL.get(method, method),
             "logger": getattr(logger, "name", None),
@@ -130,4 +134,11 @@ class _Renderer:
             "message": str(event.pop("event", "")),
             "extra": event,
         }
-        return self._redact(self._encode(line).decode()) + "\n"
+        return self._redact(self._encoded(line).decode()) + "\n"
+
+    def _encoded(self, line: dict[str, object]) -> bytes:
+        try:
+            return self._encode(line)
+        except (TypeError, ValueError):  # a lone surrogate, or keys that JSON does not have
+            told = {"message": ascii(line["message"]), "extra": {"repr": ascii(line["extra"])}}
+            return self._encode({**line, **told})

@@ -3,6 +3,9 @@
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,16 +15,21 @@ import structlog
 from september.logs import configure_logs, note_task, request_log
 
 
-@pytest.fixture
-def stream() -> Iterator[io.StringIO]:
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    stream = io.StringIO()
-    configure_logs("INFO", redact=lambda line: line.replace("s3cret", "***"), stream=stream)
-    yield stream
+    yield
     root.handlers, root.level = handlers, level
     logging.captureWarnings(False)
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    stream = io.StringIO()
+    configure_logs("INFO", redact=lambda line: line.replace("s3cret", "***"), stream=stream)
+    return stream
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -95,3 +103,29 @@ def test_a_secret_is_taken_out_wherever_it_stands(stream: io.StringIO) -> None:
 def test_a_line_break_cannot_forge_a_line(stream: io.StringIO) -> None:
     structlog.get_logger("september.test").info('a\n{"level":"error"}', path="/x\r\ny")
     assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_what_json_cannot_say_is_logged_all_the_same(stream: io.StringIO) -> None:
+    structlog.get_logger("september.test").info("odd \ud800", name="\ud800", by={(1, 2): 3})
+    (line,) = lines(stream)
+    assert "odd" in line["message"]
+    assert "(1, 2)" in line["extra"]["repr"]
+
+
+def test_a_log_that_cannot_be_written_stops_nobody() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with io.TextIOWrapper(io.FileIO(writer, "w"), write_through=True) as broken:
+        configure_logs("INFO", stream=broken)
+        structlog.get_logger("september.test").info("to nobody")
+        logging.getLogger("library").warning("to nobody")
+
+
+def test_lines_are_utf8_whatever_the_locale() -> None:
+    script = (
+        "import structlog, september.logs as logs;"
+        "logs.configure_logs('INFO'); structlog.get_logger('x').info('h\u00e4')"
+    )
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, env=env, check=True)
+    assert json.loads(found.stdout.decode("utf-8"))["message"] == "h\u00e4"
