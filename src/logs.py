@@ -63,8 +63,7 @@ def configure_logs(level: str, *, redact: Redactor = str, stream: TextIO | None 
     """
     threshold = logging.getLevelNamesMapping()[level]
     out = stream or sys.stdout
-    if isinstance(out, TextIOWrapper):
-        out.reconfigure(encoding="utf-8", errors="backslashreplace")  # JSON is, whatever LANG says
+    _make_utf8(out)
     render = _Renderer(redact)
     structlog.configure(
         processors=[structlog.processors.format_exc_info, render],
@@ -77,6 +76,12 @@ def configure_logs(level: str, *, redact: Redactor = str, stream: TextIO | None 
     root.setLevel(threshold)
     logging.getLogger("hypercorn.error").setLevel(max(logging.WARNING, threshold))
     logging.captureWarnings(True)
+
+
+def _make_utf8(out: TextIO) -> None:
+    """JSON is UTF-8, whatever the locale says."""
+    if isinstance(out, TextIOWrapper):
+        out.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 class _Writer:
