@@ -38,11 +38,15 @@ class Channel:
             await self._drained.wait()
 
     async def commit(self, *events: Event, also: Work | None = None) -> None:
-        """Say `events`, and wait until they and all before are durable, with `also`."""
-        if events:
-            self.spoke_at = trio.current_time()
-            self._gathered.extend(events)
+        """Say `events`, and wait until they and all before are durable, with `also`.
+
+        They join the batch only under the lock: else `run`, first in line for it, would send
+        them in a transaction of its own, and a crash before ours would leave half the truth.
+        """
         async with self._lock:
+            if events:
+                self.spoke_at = trio.current_time()
+                self._gathered.extend(events)
             await self._send(also)
 
     async def run(self) -> None:
