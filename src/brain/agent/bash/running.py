@@ -109,28 +109,28 @@ def command_at(args: Sequence[Word], wrapper: Wrapper) -> int | None:
     """Where the wrapped command begins; None if an option is not known."""
     place, operands = 0, wrapper.operands
     while place < len(args):
-        text = args[place].text
-        if _assigns(args[place]):
-            place += 1
-        elif text is None or text in wrapper.flags:
-            if text is None and not operands:
-                return place
-            operands -= text is None
-            place += 1
-        elif text == "--":
-            place += 1
-        elif text in wrapper.valued:
-            place += 2
-        elif text[:2] in wrapper.valued or text.split("=")[0] in wrapper.valued:
-            place += 1
-        elif text.startswith("-") and text != "-":
+        step = _option_width(args[place], wrapper)
+        if step is None:
             return None
-        elif operands:
-            operands -= 1
-            place += 1
-        else:
+        if step == 0 and operands == 0:
             return place
+        operands -= step == 0
+        place += step or 1
     return place
+
+
+def _option_width(word: Word, wrapper: Wrapper) -> int | None:
+    """How many words an option takes up; 0 for an operand, None if that is not known."""
+    text = word.text
+    if _assigns(word) or text == "--" or text in wrapper.flags:
+        return 1
+    if text in wrapper.valued:
+        return 2
+    if not word.prefix.startswith("-") or text == "-":
+        return None if "=" in word.prefix else 0
+    if text is not None and (text[:2] in wrapper.valued or text.split("=")[0] in wrapper.valued):
+        return 1
+    return None
 
 
 def _assigns(word: Word) -> bool:

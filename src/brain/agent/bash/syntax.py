@@ -40,7 +40,21 @@ _LOOSE: Final = frozenset(
 )
 """Constructs whose parts may have text between them, or stand out of order."""
 
+_TIGHT: Final = frozenset(
+    "simple_expansion concatenation variable_assignment subscript command_name".split()
+)
+"""Constructs of one piece: nothing may stand between their parts."""
+
+_ONE_LINE: Final = frozenset(
+    "command declaration_command unset_command file_redirect herestring_redirect negated_command"
+    " variable_assignments".split()
+)
+"""Constructs that end with their line, unless it is continued."""
+
 _BLANK: Final = re.compile(rb"(?:[ \t\n]|\\\n)*")
+_LINE_BLANK: Final = re.compile(rb"(?:[ \t]|\\\n)*")
+_NOTHING: Final = re.compile(rb"")
+_OPEN_BLANK: Final = re.compile(rb"(?<!\\)(?:\\\\)*[ \t\n]|^[ \t\n]")
 _DELIMITER: Final = re.compile(r"""(['"]?)([A-Za-z_]\w*)\1""", re.ASCII)
 _COMMENT_BEFORE: Final = re.compile(rb"(?:^|[;&|()\n]|(?<!\\)[ \t])[ \t]*$")
 
@@ -51,6 +65,9 @@ _UNSEEN: Final = re.compile(rb"(?<!\\)(?:\\\\)*(?:\$[({\[]|`)")
 _PLAIN: Final = frozenset(
     "regex extglob_pattern word string_content heredoc_content variable_name test_operator".split()
 )
+
+
+_OVERLOOKED: Final = "part of it was not understood"
 
 
 class Objection(Exception):
@@ -67,6 +84,9 @@ def parse(source: str) -> Node:
     root = Parser(_LANGUAGE).parse(source.encode()).root_node
     if root.has_error:
         raise Objection("it is not plain bash, so what it does cannot be told")
+    whole = source.encode()
+    if (whole[: root.start_byte] + whole[root.end_byte :]).strip():
+        raise Objection(_OVERLOOKED)
     for node, depth in _with_depth(root):
         if depth > _MAX_DEPTH:
             raise Objection("it is nested too deeply to be read with care")
@@ -105,6 +125,8 @@ def _check_text(source: str) -> None:
 def _check_node(node: Node, root: Node) -> None:
     if node.is_named and node.type not in _KNOWN:
         raise Objection(f"it uses a construct that is not understood ({node.type})")
+    if not node.is_named and not node.children and text_of(node).strip(" \t") != node.type:
+        raise Objection(_OVERLOOKED)
     if node.type == "comment":
         _check_comment(node, root)
     elif node.type == "heredoc_redirect":
@@ -120,13 +142,18 @@ def _check_node(node: Node, root: Node) -> None:
 
 def _check_gaps(node: Node) -> None:
     """Nothing but blanks may stand between the parts: else a part was overlooked."""
+    blank = _BLANK
+    if node.type in _TIGHT:
+        blank = _NOTHING
+    elif node.type in _ONE_LINE:
+        blank = _LINE_BLANK
     text, offset, at = node.text or b"", node.start_byte, node.start_byte
     for child in node.children:
-        if not _BLANK.fullmatch(text[at - offset : max(at, child.start_byte) - offset]):
-            raise Objection("part of it was not understood")
+        if not blank.fullmatch(text[at - offset : max(at, child.start_byte) - offset]):
+            raise Objection(_OVERLOOKED)
         at = max(at, child.end_byte)
     if not _BLANK.fullmatch(text[at - offset :]):
-        raise Objection("part of it was not understood")
+        raise Objection(_OVERLOOKED)
 
 
 def _check_plain(node: Node) -> None:
@@ -138,6 +165,8 @@ def _check_plain(node: Node) -> None:
     for child in node.children:
         start, end = child.start_byte - node.start_byte, child.end_byte - node.start_byte
         text[start:end] = b" " * (end - start)
+    if node.type == "word" and _OPEN_BLANK.search(text):
+        raise Objection(_OVERLOOKED)
     if _UNSEEN.search(text):
         raise Objection("an expansion in it was not understood")
 
