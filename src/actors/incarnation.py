@@ -56,7 +56,6 @@ class Incarnation:
         finally:
             cell.inline = None
             cell.move(State.STOPPING)
-            crash = crash or self._unheard_crash()
             if crash is not None:
                 cell.decide(Kind.CRASH, cell.current, repr(crash))
             cell.fail_held(crash)
@@ -162,14 +161,6 @@ class Incarnation:
         envelope.work = None
         if working is not None:
             working.pop(envelope, None)
-
-    def _unheard_crash(self) -> Exception | None:
-        """A crash in a caller's task that this task was cancelled before it could raise."""
-        for signal in self._cell.signals:
-            if isinstance(signal, CrashSignal):
-                self._cell.current = signal.envelope
-                return signal.error
-        return None
 
     async def _say_goodbye(self) -> Exception | None:
         """Run `stopping`, shielded and for at most the shutdown time; return its crash."""

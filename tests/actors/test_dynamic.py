@@ -21,6 +21,7 @@ from september.actors import (
     SupervisorSpec,
     running_tree,
 )
+from september.actors.testing import run_seeded
 
 from .probe import (
     Boom,
@@ -225,3 +226,23 @@ async def test_a_dynamic_supervisor_that_is_not_running_starts_nothing() -> None
         many = tree.ref(spec)
     with pytest.raises(ActorStopped, match="is stopped"):
         await many.start("x", Probe)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_stop_that_races_with_a_crash_and_its_healing_leaves_no_child(seed: int) -> None:
+    spec = dynamic(restart=Restart.PERMANENT, backoff=Backoff(first=0))
+
+    async def race() -> None:
+        async with running_tree(SupervisorSpec("root", (spec,))) as tree:
+            many = tree.ref(spec)
+            for turns in range(12):
+                ref = await many.start("x", Probe)
+                ref.cast(Do(crash))
+                for _ in range(turns):
+                    await trio.lowlevel.checkpoint()
+                await many.stop("x")
+                await trio.sleep(1)
+                assert ref.stopped
+                assert many.keys() == ()
+
+    run_seeded(seed, race)

@@ -323,14 +323,45 @@ async def test_keyboard_interrupt_in_a_handler_passes_through_and_the_tree_stops
     assert diary.lines == ["a started", "b started", "a stopping", "b stopping"]
 
 
-async def test_cancellation_from_outside_stops_the_tree_in_order() -> None:
+async def test_cancellation_from_outside_stops_the_tree_in_order_and_finishes_what_is_in_hand(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     diary = Diary()
+    children = tuple(probe(name, diary) for name in "abcd")
+
+    async def take_a_second(actor: Probe) -> None:
+        await trio.sleep(1)
+        actor.diary.write(f"{actor.name} finished")
+
     with trio.CancelScope() as scope:
-        async with running_tree(SupervisorSpec("root", (probe("a", diary), probe("b", diary)))):
+        async with running_tree(SupervisorSpec("root", children)) as tree:
+            for child in children:
+                tree.ref(child).cast(Do(take_a_second))
+            await trio.testing.wait_all_tasks_blocked()
             scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught
-    assert diary.lines[2:] == ["b stopping", "a stopping"]
+    assert {f"{name} finished" for name in "abcd"} <= set(diary.lines)
+    assert [line for line in diary.lines if "stopping" in line] == [
+        f"{name} stopping" for name in "dcba"
+    ]
+
+
+async def test_stopping_is_not_cut_short_when_the_actor_had_to_be_cancelled(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    diary = Diary()
+
+    async def clean() -> None:
+        await trio.sleep(1)
+        diary.write("cleaned")
+
+    child = ChildSpec("a", lambda: Probe("a", diary, on_stop=clean), shutdown=3)
+    async with running_tree(SupervisorSpec("root", (child,))) as tree:
+        tree.ref(child).cast(Do(sleeping(inf)))
+        await trio.testing.wait_all_tasks_blocked()
+    assert diary.lines == ["a started", "a stopping", "cleaned"]
+    assert trio.current_time() == pytest.approx(4)
 
 
 async def test_an_exception_of_the_body_comes_out_as_it_is() -> None:
