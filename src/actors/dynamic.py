@@ -181,7 +181,7 @@ class DynamicSupervisor(Generic[M]):
                     return
                 kept.child.settle(final=False)
                 await back_off(delay, [kept.child.cell])
-                if kept.gone is None and await self._restarted(kept):
+                if await self._restarted(kept):
                     return
 
     async def _restarted(self, kept: Kept) -> bool:

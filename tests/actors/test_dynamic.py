@@ -246,3 +246,23 @@ def test_a_stop_that_races_with_a_crash_and_its_healing_leaves_no_child(seed: in
                 assert many.keys() == ()
 
     run_seeded(seed, race)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_stop_at_the_very_end_of_a_backoff_leaves_no_child(seed: int) -> None:
+    backoff = Backoff(first=1, jitter=0)
+    spec, diary = dynamic(restart=Restart.PERMANENT, backoff=backoff), Diary()
+
+    async def race() -> None:
+        async with running_tree(SupervisorSpec("root", (spec,))) as tree:
+            many = tree.ref(spec)
+            ref = await many.start("x", lambda: Probe("x", diary))
+            ref.cast(Do(crash))
+            await trio.sleep(1)
+            await many.stop("x")
+            await trio.sleep(5)
+            assert ref.stopped
+            assert many.keys() == ()
+
+    run_seeded(seed, race)
+    assert diary.lines.count("x started") == diary.lines.count("x stopping")
