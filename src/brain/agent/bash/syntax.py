@@ -62,6 +62,13 @@ _COMMENT_BEFORE: Final = re.compile(rb"(?:^|[;&|()\n]|(?<!\\)[ \t])[ \t]*$")
 _UNSEEN: Final = re.compile(rb"(?<!\\)(?:\\\\)*(?:\$[({\[]|`)")
 """The beginning of an expansion; where only plain text should be, it was overlooked."""
 
+_WORDS: Final = frozenset(
+    "command_name word number string raw_string ansi_c_string concatenation simple_expansion"
+    " expansion command_substitution process_substitution arithmetic_expansion brace_expression"
+    " extglob_pattern variable_name variable_assignment".split()
+)
+"""Constructs that are words; two of them without a blank between are one word, torn."""
+
 _PLAIN: Final = frozenset(
     "regex extglob_pattern word string_content heredoc_content variable_name test_operator".split()
 )
@@ -148,10 +155,13 @@ def _check_gaps(node: Node) -> None:
     elif node.type in _ONE_LINE:
         blank = _LINE_BLANK
     text, offset, at = node.text or b"", node.start_byte, node.start_byte
+    before = ""
     for child in node.children:
-        if not blank.fullmatch(text[at - offset : max(at, child.start_byte) - offset]):
+        gap = text[at - offset : max(at, child.start_byte) - offset]
+        torn = not gap and before in _WORDS and child.type in _WORDS and blank is not _NOTHING
+        if torn or not blank.fullmatch(gap):
             raise Objection(_OVERLOOKED)
-        at = max(at, child.end_byte)
+        at, before = max(at, child.end_byte), child.type
     if not _BLANK.fullmatch(text[at - offset :]):
         raise Objection(_OVERLOOKED)
 

@@ -37,6 +37,7 @@ _WORDS: Final = frozenset(
     " command_substitution process_substitution arithmetic_expansion brace_expression"
     " extglob_pattern regex variable_name test_operator".split()
 )
+_OPERATORS: Final = frozenset({"<", ">", "|", "|&", "&", "&&", "||", ";"})
 _SHELLS_OUT: Final = re.compile(r"\$\(|`|\$\{")
 _TRANSFORMED: Final = re.compile(r"@[PEAKak]\}$")
 
@@ -182,10 +183,13 @@ class Walk:
         self._children(node, fed)
 
     def _test(self, node: Node, fed: bool) -> None:
-        """To `[`, unlike to `[[`, a bare `>` is a redirection."""
+        """To `[`, unlike to `[[`, operators of the shell are not its own: `[ a > b ]` writes b."""
+        plain = node.children[0].type == "["
+        if plain and "\n" in text_of(node).replace("\\\n", ""):
+            raise Objection("a test goes over several lines")
         for part in descendants(node):
-            if part.type in ("<", ">") and node.children[0].type == "[":
-                raise Objection("a test redirects into a file")
+            if plain and part.type in _OPERATORS:
+                raise Objection(f"a test holds the operator {part.type} of the shell")
             if part.type == "raw_string" and _SHELLS_OUT.search(text_of(part)):
                 raise Objection("it hides code in a test")
         self._children(node, fed)

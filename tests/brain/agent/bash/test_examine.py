@@ -132,6 +132,21 @@ FREE = [
 ]
 """Ordinary work inside the workspace."""
 
+MISREAD = [
+    "local\nEXIT\n\\rm -rf /etc",
+    "env = rm -rf /etc -",
+    "\\ #c rm -rf x[[; rm -rf /etc ",
+    "'' false\n\\rm -rf /etc ",
+    "x then\n<\\\n $\nrm -rf /etc\n",
+    "[ \\\nset -- | rm -rf /etc ]",
+    "[ a && rm -rf /etc ]",
+    "[ a\nrm -rf /etc ]",
+    "true && # a comment\nrm -rf /etc",
+    "((rm -rf /etc) )",
+    'r$"m" -rf /etc',
+]
+"""Texts that the parser and bash read differently; found by fuzzing one against the other."""
+
 DANGEROUS = [
     "rm -rf /etc",
     "rm -rf /",
@@ -384,7 +399,7 @@ def test_ordinary_commands_run_without_asking(command: str, workspace: Path) -> 
     assert objection(command, workspace) is None
 
 
-@pytest.mark.parametrize("command", [*DANGEROUS, *UNSURE])
+@pytest.mark.parametrize("command", [*DANGEROUS, *UNSURE, *MISREAD])
 def test_dangerous_and_unclear_commands_ask(command: str, workspace: Path) -> None:
     assert objection(command.replace("{workspace}", str(workspace)), workspace)
 
