@@ -149,10 +149,11 @@ class Renderer:
         self._line(f"{mark} {result.tool}  {_duration(result.duration_ms)}{error}", style)
         lines = result.output.strip().splitlines()
         for line in lines[:_RESULT_LINES]:
-            self._line(f"  {line}", "dim")
+            self._line(f"  {line}".rstrip(), "dim")
         left = len(lines) - _RESULT_LINES
         if left > 0 or result.truncated:
-            self._line(f"  … {left} more lines" if left > 0 else "  … cut short", "dim")
+            more = f"{left} more line{'' if left == 1 else 's'}" if left > 0 else "cut short"
+            self._line(f"  … {more}", "dim")
 
     def _question(self, request: HitlRequest) -> None:
         self._line(f"? {request.question}", "bold yellow", whole=True)
