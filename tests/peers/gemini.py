@@ -177,8 +177,16 @@ def _check_declarations(body: Json) -> None:
     _require(len(names) == len(set(names)), "Duplicate function declaration found")
 
 
+def _camel_cased(value: Json) -> Json:
+    """Fields in lowerCamelCase. proto3 JSON takes a proto's own snake_case names too, and the SDK
+    sends those (https://protobuf.dev/programming-guides/json, "Field names").
+    """
+    return {re.sub(r"_([a-z])", lambda m: m[1].upper(), name): item for name, item in value.items()}
+
+
 def check_schema(schema: Json, where: str) -> None:
     """Raise Refused for a schema outside Gemini's subset of OpenAPI."""
+    schema = _camel_cased(schema)
     _require_known(schema, _SCHEMA_FIELDS, f" at '{where}'")
     if "anyOf" in schema:
         alone = schema.keys() <= {"anyOf"}

@@ -13,7 +13,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import trio  # noqa: E402 - the path comes first
 
-from tests.peers import KEY, WIRES, Peer, Script, loads  # noqa: E402
+from tests.peers import KEY, WIRES, Peer, Script, loads  # noqa: E402 - as above
 
 
 async def serve(provider: str, script: Script, port: int, key: str) -> None:

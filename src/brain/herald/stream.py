@@ -64,7 +64,10 @@ async def opened(
 async def _pieces(
     events: AsyncIterator[SdkEvent], reader: StreamReader, faults: FaultMapper, explain: Explain
 ) -> AsyncGenerator[Piece]:
-    while (event := await _next(events, reader, explain)) is not _END:
+    """The pieces, then Finished. What fails before the first event is the request's own fault."""
+    otherwise = Fault.REJECTED
+    while (event := await _next(events, reader, explain, otherwise)) is not _END:
+        otherwise = Fault.CUT
         for piece in _fed(reader, event, explain):
             yield piece
     if not reader.whole:
@@ -73,7 +76,7 @@ async def _pieces(
 
 
 async def _next(
-    stream: AsyncIterator[SdkEvent], reader: StreamReader, explain: Explain
+    stream: AsyncIterator[SdkEvent], reader: StreamReader, explain: Explain, otherwise: Fault
 ) -> SdkEvent:
     """The next event, or `_END`. Once the message is whole nothing that follows can hurt it."""
     try:
@@ -81,7 +84,7 @@ async def _next(
             return await anext(stream, _END)
     except Exception as error:
         if not reader.whole:
-            raise explain(error, Fault.CUT) from None
+            raise explain(error, otherwise) from None
     return _END
 
 

@@ -227,6 +227,15 @@ async def test_an_adapter_works_on_after_every_failure(name: str) -> None:
         assert (await finish(provider, ask(name))).stop_reason == "end_turn"
 
 
+async def test_a_request_the_sdk_refuses_to_build_is_not_worth_repeating() -> None:
+    async with adapter("gemini", script(Say("never"))) as (provider, peer):
+        with pytest.raises(ProviderError) as caught:
+            await collect(provider, ask("gemini", model=""))
+        assert peer.requests == []
+    assert caught.value.fault is Fault.REJECTED
+    assert not caught.value.fault.retryable
+
+
 async def test_an_empty_openai_account_is_not_worth_waiting_for() -> None:
     error = await failure("openai", script(Status(429, "no quota", code="insufficient_quota")))
     assert error.fault is Fault.REJECTED

@@ -244,7 +244,7 @@ MESSAGES = st.builds(
 
 @each
 @settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
