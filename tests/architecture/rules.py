@@ -60,6 +60,7 @@ ANY: Final[Mapping[str, str]] = {
     "brain.store.connection": "the schema knows the types of columns, the checker cannot",
     "brain.store.store": "each call has its own type of answer",
     "config.setting": "each value has the type of its own field",
+    "fleet.registry": "the schema knows the types of columns, the checker cannot",
     "http.endpoint": "each endpoint has its own body",
     "http.openapi": "a JSON Schema",
     "http.wire": "what comes off the wire",
