@@ -3,7 +3,8 @@
 SeptemberError                 anything with a documented code
 └ ConfigError                  a setting is missing or wrong; the boot stops
 
-The Engine's envelope is flat: `{"error": code, "message": text, "details": {...}}`.
+The Engine's envelope is flat: `{"error": code, "message": text, "details": {...}}`. That of the
+orchestrator is nested: `{"error": {"code": code, "message": text, "details": {...}}}`.
 """
 
 from collections.abc import Mapping
@@ -42,6 +43,34 @@ STATUS: Final[Mapping[str, int]] = {
 }
 """Error code to HTTP status (contract, sections 2.1 and 19.10)."""
 
+FLEET_STATUS: Final[Mapping[str, int]] = {
+    "INVALID_REQUEST": 400,
+    "INVALID_PLATFORM_KEY": 401,
+    "INVALID_ADMIN_KEY": 401,
+    "POLICY_DENIED": 403,
+    "PRODUCT_NOT_FOUND": 404,
+    "ENGINE_NOT_FOUND": 404,
+    "NOT_FOUND": 404,
+    "METHOD_NOT_ALLOWED": 405,
+    "PRODUCT_SLUG_EXISTS": 409,
+    "ENGINE_ALREADY_EXISTS": 409,
+    "ENGINE_ALREADY_RUNNING": 409,
+    "ENGINE_NOT_RUNNING": 409,
+    "ENGINE_BUSY": 409,
+    "PAYLOAD_TOO_LARGE": 413,
+    "QUOTA_EXCEEDED": 429,
+    "RATE_LIMITED": 429,
+    "INTERNAL": 500,
+    "BACKEND_ERROR": 502,
+    "BACKEND_UNAVAILABLE": 503,
+    "DATABASE_UNAVAILABLE": 503,
+    "DRAINING": 503,
+    "MIGRATION_REQUIRED": 503,
+    "PORT_EXHAUSTION": 503,
+    "BOOT_TIMEOUT": 504,
+}
+"""Error code to HTTP status in the orchestrator (contract, section 18.3)."""
+
 
 class SeptemberError(Exception):
     """A refusal or failure with a documented code.
@@ -67,7 +96,7 @@ class SeptemberError(Exception):
     @property
     def status(self) -> int:
         """The HTTP status of this code; 500 for a code outside the table."""
-        return STATUS.get(self.code, 500)
+        return STATUS.get(self.code) or FLEET_STATUS.get(self.code, 500)
 
 
 class ConfigError(SeptemberError):

@@ -1,5 +1,13 @@
 -- The fleet: who may ask for Engines, which Engines there are, and what was done to them.
 
+CREATE TABLE fleet (
+    only_one   BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_one),
+    id         UUID NOT NULL DEFAULT gen_random_uuid(),
+    created_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+INSERT INTO fleet DEFAULT VALUES;
+
 CREATE TABLE products (
     id           UUID PRIMARY KEY,
     slug         TEXT NOT NULL UNIQUE,
@@ -42,6 +50,7 @@ CREATE TABLE engines (
     next_restart_at      TIMESTAMPTZ,
     running_since        TIMESTAMPTZ,
     boot_duration_ms     INTEGER,
+    failure              TEXT,
     created_at           TIMESTAMPTZ NOT NULL DEFAULT now(),
     UNIQUE (product_id, user_id)
 );

@@ -72,7 +72,13 @@ def rows(table: type) -> tuple[Setting, ...]:
     def named(name: str, row: Setting) -> Setting:
         return Setting(name.upper(), row.kind, row.default, row.meaning)
 
-    return tuple(named(item.name, item.metadata["setting"]) for item in fields(table))
+    settings = (item for item in fields(table) if "setting" in item.metadata)
+    return tuple(named(item.name, item.metadata["setting"]) for item in settings)
+
+
+def written_texts(env: Mapping[str, str], dotenv: Path | None) -> dict[str, str]:
+    """Every text of `env` and, below it, of the file `dotenv`. Raises ConfigError."""
+    return {**(_read_dotenv(dotenv) if dotenv else {}), **env}
 
 
 def read(
@@ -82,7 +88,7 @@ def read(
 
     Keys are field names. A `dotenv` that does not exist gives nothing. Raises ConfigError.
     """
-    texts = {**(_read_dotenv(dotenv) if dotenv else {}), **env}
+    texts = written_texts(env, dotenv)
     values: dict[str, Any] = {}
     for row in table:
         text = texts.get(row.name)
