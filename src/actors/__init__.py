@@ -28,13 +28,17 @@ from .ref import ActorRef as ActorRef
 from .ref import Down as Down
 from .ref import Watch as Watch
 from .registry import Snapshot as Snapshot
+from .span import Scope as Scope
 from .span import current_span as current_span
 from .span import parse_traceparent as parse_traceparent
 from .span import span_scope as span_scope
 from .state import State as State
 from .trace import Kind as Kind
 from .trace import Record as Record
+from .trace import Sink as Sink
+from .trace import Span as Span
 from .trace import Trace as Trace
+from .trace import Traced as Traced
 from .tree import Tree as Tree
 from .tree import ref_of as ref_of
 from .tree import running_tree as running_tree

@@ -295,7 +295,7 @@ class Cell:
                 Kind.DEAD_LETTER,
                 self.path,
                 self.incarnation,
-                cause=envelope,
+                lost=envelope,
                 message=envelope.message,
                 detail=why,
             )

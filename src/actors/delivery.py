@@ -45,6 +45,7 @@ def _handle_here(envelope: Envelope, handler: Handler) -> object:
     """Run the handler in this task: it is proven never to suspend, and its actor is idle."""
     cell = envelope.cell
     if envelope.deadline != inf and trio.current_time() >= envelope.deadline:
+        envelope.close("withdrawn")
         raise _missed(envelope, 0.0)
     trace = cell.runtime.trace
     if trace is not None:
@@ -102,11 +103,18 @@ async def _park(envelope: Envelope, sender: Scope | None) -> object:
         await _wait_answered(envelope)
     finally:
         waits.remove(envelope)
+    return _unpack(envelope)
+
+
+def _unpack(envelope: Envelope) -> object:
     error, value = envelope.error, envelope.value
     envelope.error = envelope.value = None  # the trace keeps the envelope, not what it carried
-    if error is not None:
+    if error is None:
+        return value
+    try:
         raise error
-    return value
+    finally:
+        del error  # else its traceback would hold it in a circle with this frame
 
 
 async def _wait_answered(envelope: Envelope) -> None:

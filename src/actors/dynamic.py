@@ -108,13 +108,16 @@ class DynamicSupervisor(Generic[M]):
             raise DeadlockDetected((kept.child.cell.path, self.cell.path, kept.child.cell.path))
         await self._dismiss(kept).wait()
 
-    async def wait_running(self, key: str) -> ActorRef[M] | None:
-        """Return the child under `key` once it serves; None if there is none."""
-        kept = self._kept.get(key)
-        if kept is None:
-            return None
-        await kept.task.wait_running()
-        return ActorRef(kept.child.cell)
+    async def ensure(self, key: str, start: Callable[[], Actor[M]] | ChildSpec[M]) -> ActorRef[M]:
+        """Return the child under `key` once it serves, starting it if there is none."""
+        while True:
+            kept = self._kept.get(key)
+            if kept is None:
+                return await self.start(key, start)
+            if kept.gone is None:
+                await kept.task.wait_running()
+                return ActorRef(kept.child.cell)
+            await kept.gone.wait()
 
     def find(self, key: str) -> ActorRef[M] | None:
         """Return the child under `key`."""
@@ -206,9 +209,10 @@ class DynamicSupervisor(Generic[M]):
         self._remove(kept)
 
     def _remove(self, kept: Kept) -> None:
-        del self._kept[kept.key]
-        self._registry.remove(kept.child.cell)
-        kept.child.settle(final=True)
+        if self._kept.get(kept.key) is kept:
+            del self._kept[kept.key]
+            self._registry.remove(kept.child.cell)
+            kept.child.settle(final=True)
         if kept.gone is not None:
             kept.gone.set()
 
@@ -248,7 +252,7 @@ class DynamicRef(Generic[M]):
 
     async def ensure(self, key: str, start: Callable[[], Actor[M]] | ChildSpec[M]) -> ActorRef[M]:
         """Return the child under `key`, starting it first if there is none."""
-        return await self._supervisor.wait_running(key) or await self._supervisor.start(key, start)
+        return await self._supervisor.ensure(key, start)
 
     async def stop(self, key: str) -> None:
         """Stop the child under `key` and wait until it is gone; no child is no error.

@@ -9,6 +9,7 @@ from .cell import Cell
 from .child import ChildSpec, Restart
 from .errors import Killed, StartFailed
 from .incarnation import Incarnation
+from .trace import Kind
 
 
 class Child(Protocol):
@@ -48,6 +49,7 @@ class ActorChild:
         try:
             actor = self._spec.start()
         except Exception as error:
+            self.cell.decide(Kind.CRASH, None, repr(error))
             return error
         return await Incarnation(actor, self.cell, self.shutdown).run(on_running)
 

@@ -5,13 +5,15 @@ Hot paths hand over the object they already have; a `Record` is made only when s
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from time import perf_counter
 from typing import Final, Protocol, TypeAlias, final
 
-from .span import Scope
+from .span import Scope, span_scope
 
 
 class Kind(Enum):
@@ -19,6 +21,7 @@ class Kind(Enum):
 
     SPAWN = "spawn"
     MESSAGE = "message"
+    SPAN = "span"  # work that is no message: see `Trace.span`
     CRASH = "crash"
     RESTART = "restart"
     GAVE_UP = "gave_up"
@@ -85,17 +88,14 @@ class Event:
         "trace_id",
     )
 
-    def __init__(
-        self, kind: Kind, path: str, incarnation: int, cause: "Scope | Event | None", at: float
-    ) -> None:
-        fresh = Scope(None, 0)
+    def __init__(self, kind: Kind, path: str, incarnation: int, span: Scope, at: float) -> None:
         self.kind = kind
         self.path = path
         self.incarnation = incarnation
         self.at = at
-        self.span_id = fresh.span_id
-        self.parent_id = cause.span_id if cause else 0
-        self.trace_id: int = cause.trace_id if cause else fresh.trace_id
+        self.span_id = span.span_id
+        self.parent_id = span.parent_id
+        self.trace_id = span.trace_id
         self.message: object = None
         self.detail = ""
 
@@ -114,6 +114,39 @@ class Event:
             wait_us=0.0,
             handling_us=0.0,
             outcome=self.kind.value,
+            detail=self.detail,
+        )
+
+
+@final
+class Span:
+    """Work that is no message, such as a request or a call of a model; `outcome` starts as ok."""
+
+    __slots__ = ("at", "detail", "ended_at", "name", "outcome", "payload", "scope")
+
+    def __init__(self, name: str, payload: object, scope: Scope, at: float) -> None:
+        self.name = name
+        self.payload = payload
+        self.scope = scope
+        self.at = self.ended_at = at
+        self.outcome = "ok"
+        self.detail = ""
+
+    def record(self) -> Record:
+        """Make the readable form."""
+        return Record(
+            kind=Kind.SPAN,
+            at=self.at,
+            trace_id=f"{self.scope.trace_id:032x}",
+            span_id=span_hex(self.scope.span_id),
+            parent_id=span_hex(self.scope.parent_id),
+            path=self.name,
+            incarnation=0,
+            message_type="" if self.payload is None else type(self.payload).__name__,
+            message=self.payload,
+            wait_us=0.0,
+            handling_us=(self.ended_at - self.at) * 1e6,
+            outcome=self.outcome,
             detail=self.detail,
         )
 
@@ -150,18 +183,48 @@ class Trace:
         path: str,
         incarnation: int = 0,
         *,
-        cause: "Scope | Event | None" = None,
+        cause: Scope | Event | None = None,
+        lost: Scope | None = None,
         message: object = None,
         detail: str = "",
     ) -> Event:
-        """Observe anything else; returns the event so that its consequences can name it."""
-        event = Event(kind, path, incarnation, cause, self.clock())
+        """Observe anything else; returns the event so that its consequences can name it.
+
+        `lost` is the span of a message that will never be handled: the event takes its place.
+        """
+        event = Event(kind, path, incarnation, lost or _child_of(cause), self.clock())
         event.message = message
         event.detail = detail
         self._counts[kind] += 1
         self._ring.append(event)
         self._tell(event)
         return event
+
+    @contextmanager
+    def span(
+        self,
+        name: str,
+        payload: object = None,
+        *,
+        traceparent: str | None = None,
+        deadline: float = inf,
+    ) -> Generator[Span]:
+        """Observe the work of the body as one span, as `span_scope` does, and record it.
+
+        An exception becomes the outcome and goes on its way; cancellation does, too.
+        """
+        with span_scope(traceparent, deadline=deadline) as scope:
+            span = Span(name, payload, scope, self.clock())
+            try:
+                yield span
+            except BaseException as error:
+                span.outcome = type(error).__name__
+                raise
+            finally:
+                span.ended_at = self.clock()
+                self._counts[Kind.SPAN] += 1
+                self._ring.append(span)
+                self._tell(span)
 
     def attach(self, sink: Sink) -> None:
         """Tell `sink` of every observation from now on."""
@@ -187,3 +250,10 @@ class Trace:
             except Exception:
                 self.detach(sink)
                 _log.exception("a trace sink failed and was detached")
+
+
+def _child_of(cause: Scope | Event | None) -> Scope:
+    child = Scope(None, inf)
+    if cause is not None:
+        child.trace_id, child.parent_id = cause.trace_id, cause.span_id
+    return child

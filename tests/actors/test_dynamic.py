@@ -91,6 +91,42 @@ async def test_ensure_shares_one_start_between_all_who_ask(
     assert diary.lines.count("x started") == 1
 
 
+async def test_a_stop_during_a_start_that_then_fails_is_no_harm(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def fail_slowly() -> None:
+        await trio.sleep(1)
+        raise Boom
+
+    async def start() -> None:
+        with pytest.raises(StartFailed):
+            await many.start("x", lambda: Probe(on_start=fail_slowly))
+
+    spec = dynamic()
+    async with running_tree(SupervisorSpec("root", (spec,))) as tree:
+        many = tree.ref(spec)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(start)
+            await trio.testing.wait_all_tasks_blocked()
+            await many.stop("x")
+        assert many.keys() == ()
+
+
+async def test_ensure_waits_for_a_leaving_child_and_starts_a_new_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    spec = dynamic()
+    async with running_tree(SupervisorSpec("root", (spec,))) as tree:
+        many = tree.ref(spec)
+        old = await many.start("x", lambda: Probe(on_stop=partial(trio.sleep, 3)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(many.stop, "x")
+            await trio.testing.wait_all_tasks_blocked()
+            new = await many.ensure("x", Probe)
+        assert old.stopped
+        await new.call(Note("served"))
+
+
 async def test_a_failed_start_is_heard_by_the_starter_and_frees_the_key() -> None:
     async def fail() -> None:
         raise Boom

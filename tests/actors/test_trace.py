@@ -8,6 +8,7 @@ import trio.testing
 
 from september.actors import (
     ActorCrashed,
+    CallTimeout,
     Kind,
     Record,
     Restart,
@@ -136,10 +137,28 @@ async def test_no_record_has_a_parent_that_was_never_observed(
         ref_b.cast(Note("dead letter"))
         ref_a.cast(Do(crash))
         await ref_a.call(Note("back"))
+        with trace.span("request"):
+            with pytest.raises(CallTimeout):
+                await ref_a.call(Do(nothing), timeout=0)
     known = {record.span_id for record in trace.recent()}
-    dead = {r.parent_id for r in of_kind(trace, Kind.DEAD_LETTER)}  # a letter never handled
-    dangling = {r.parent_id for r in trace.recent() if r.parent_id} - known - dead
-    assert dangling == set()
+    assert {record.parent_id for record in trace.recent()} - known == {""}
+    assert trace.counts[Kind.DEAD_LETTER] == trace.counts[Kind.DEADLINE] == 1
+
+
+async def test_work_that_is_no_message_can_be_a_span_of_the_same_trace() -> None:
+    trace = Trace()
+    async with running(Probe(), trace=trace) as ref:
+        with trace.span("POST /execute", traceparent=f"00-{'ab' * 16}-{'cd' * 8}-01") as span:
+            await ref.call(Note("x"))
+            span.detail = "200"
+        with pytest.raises(Boom), trace.span("tool"):
+            raise Boom
+    request, tool = of_kind(trace, Kind.SPAN)
+    (message,) = [one for one in trace.recent() if one.message_type == "Note"]
+    assert request.trace_id == message.trace_id == "ab" * 16
+    assert message.parent_id == request.span_id
+    assert (request.path, request.parent_id, request.detail) == ("POST /execute", "cd" * 8, "200")
+    assert (tool.path, tool.outcome) == ("tool", "Boom")
 
 
 async def test_every_kind_of_message_end_has_its_outcome(
