@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -10,6 +11,7 @@ import trio
 from ...errors import SeptemberError
 from ..channels.channel import Channel
 from ..channels.events import Event, PermissionPrompt, ToolError, ToolResult
+from ..herald.arguments import unreadable
 from ..herald.conversation import ChatMessage
 from ..hitl import Answer
 from . import transcript
@@ -108,25 +110,26 @@ class ToolRunner:
             return ToolOutput(
                 f"there is no tool {call.tool!r}; use one of: {known}", "unknown_tool"
             )
-        wrong = problems(tool.definition, call.input)
+        wrong = unreadable(call.input) or problems(tool.definition, call.input)
         if wrong:
             return ToolOutput(wrong, "invalid_input")
-        refusal = await self._permission(tool, call)
-        if refusal is not None:
-            return refusal
-        return await self._guarded(tool, call)
+        permitted = await self._permission(tool, call)
+        if isinstance(permitted, ToolOutput):
+            return permitted
+        return await self._guarded(tool, call, permitted)
 
-    async def _permission(self, tool: Tool, call: StoredCall) -> ToolOutput | None:
+    async def _permission(self, tool: Tool, call: StoredCall) -> ToolOutput | tuple[Path, ...]:
+        """The further roots that the call may use, or why it may not run."""
         decision: Decision = await trio.to_thread.run_sync(
             decide, tool, call.input, self._roots, self._workspace
         )
         match decision:
             case Allow():
-                return None
+                return ()
             case Deny(reason):
                 return ToolOutput(reason, "permission_denied")
-            case Ask(reason):
-                return _refusal(await self._ask(tool, call, reason))
+            case Ask(reason, grants):
+                return _refusal(await self._ask(tool, call, reason)) or grants
 
     async def _ask(self, tool: Tool, call: StoredCall, reason: str) -> Answer:
         name = tool.definition.name
@@ -141,27 +144,27 @@ class ToolRunner:
             announce=(prompt,),
         )
 
-    async def _guarded(self, tool: Tool, call: StoredCall) -> ToolOutput:
+    async def _guarded(self, tool: Tool, call: StoredCall, grants: tuple[Path, ...]) -> ToolOutput:
         """Run the tool; a bug in it is its answer, not the end of the turn."""
         start = partial(
             transcript.start_call, turn_id=self._job.turn_id, tool_call_id=call.tool_call_id
         )
         await self._workshop.database.write(start)
         try:
-            return await tool.run(call.input, self._context(call))
+            return await tool.run(call.input, self._context(call, grants))
         except SeptemberError as error:
             return ToolOutput(error.message, error.code.lower())
         except Exception as error:
             _log.exception("tool crashed", tool=call.tool, turn_id=self._job.turn_id)
             return ToolOutput(f"the tool failed: {type(error).__name__}", "tool_crashed")
 
-    def _context(self, call: StoredCall) -> ToolContext:
+    def _context(self, call: StoredCall, grants: tuple[Path, ...]) -> ToolContext:
         return ToolContext(
             task_id=self._job.task_id,
             turn_id=self._job.turn_id,
             tool_call_id=call.tool_call_id,
             workspace=self._workspace,
-            roots=self._roots,
+            roots=(*self._roots, *grants),
             database=self._workshop.database,
             sandbox=self._workshop.sandbox,
             emit=self._channel.emit,
