@@ -1,51 +1,29 @@
-"""A real Engine process and a client for it, as its users would have them."""
+"""Real Engine processes: started on a brain, killed, refused; and the settings they run with."""
 
 import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from subprocess import PIPE, STDOUT
-from typing import Any
+from subprocess import DEVNULL, PIPE, STDOUT
 
-import httpx2
 import trio
 
+from tests.peers import Peer
+from tests.peers.adapters import MODELS
+
 KEY = "an-engine-key-for-tests"
-BOOT_S = 30.0
+BOOT_S = 60.0
+"""Seconds an Engine may take to serve: a boot takes under one, on a machine that is not busy."""
 
-
-@dataclass(frozen=True)
-class Event:
-    """One SSE frame."""
-
-    id: int
-    name: str
-    data: dict[str, Any]
-
-
-@dataclass
-class Engine:
-    """A running Engine process. `log` is everything it printed."""
-
-    process: trio.Process
-    url: str
-    log: list[str] = field(default_factory=list[str])
-
-    def kill(self) -> None:
-        """Kill it as a power cut would: no handler runs."""
-        os.kill(self.process.pid, signal.SIGKILL)
-
-    def terminate(self) -> None:
-        """Ask it to drain and stop."""
-        os.kill(self.process.pid, signal.SIGTERM)
+LAUNCH = (sys.executable, "-m", "september", "engine")
 
 
 def settings(folder: Path, **more: str) -> dict[str, str]:
-    """The environment of an Engine whose brain is in `folder`."""
+    """The environment of an Engine whose brain is in `folder`; it plays scripted rules."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -57,137 +35,133 @@ def settings(folder: Path, **more: str) -> dict[str, str]:
     }
 
 
-@asynccontextmanager
-async def running_engine(env: dict[str, str]) -> AsyncIterator[Engine]:
-    """Start an Engine, wait until it serves, and make sure that it is gone afterwards."""
-    async with trio.open_nursery() as nursery:
-        process = await nursery.start(_run, env)
-        engine = Engine(process, "")
-        ready = trio.Event()
-        nursery.start_soon(_read_log, engine, ready)
-        try:
+def peered(folder: Path, peer: Peer, **more: str) -> dict[str, str]:
+    """The environment of an Engine whose model is `peer`."""
+    return pointed(folder, peer.wire.name, peer.base_url, peer.key, **more)
+
+
+def pointed(folder: Path, provider: str, url: str, key: str, **more: str) -> dict[str, str]:
+    """The environment of an Engine whose provider answers at `url`."""
+    return settings(
+        folder,
+        LLM_PROVIDER=provider,
+        LLM_MODEL=MODELS[provider],
+        LLM_API_KEY=key,
+        **{f"{provider.upper()}_BASE_URL": url},
+        **more,
+    )
+
+
+class EngineProcess:
+    """A running Engine process. `log` is what it printed so far, line by line."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self.url = ""
+        self.log: list[str] = []
+        self._news = trio.Event()
+        self._over = False
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    async def kill(self) -> None:
+        """Kill it as a power cut would: no handler runs. Returns when it is dead."""
+        if self.process.returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
+        await self.process.wait()
+
+    def terminate(self) -> None:
+        """Ask it to drain and stop."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    async def stopped(self, within: float = 30.0) -> int:
+        """Wait for its end; the exit code."""
+        with trio.fail_after(within):
+            return await self.process.wait()
+
+    async def printed(self, words: str) -> str:
+        """The first line with `words` in it, once it is printed."""
+        seen = 0
+        while True:
+            for line in self.log[seen:]:
+                if words in line:
+                    return line
+            if self._over:
+                raise AssertionError("it ended without saying so:\n" + "\n".join(self.log))
+            seen = len(self.log)
+            await self._news.wait()
+
+    async def watch(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read what it prints, to the end; started once it serves."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read_log)
             with trio.fail_after(BOOT_S):
-                await ready.wait()
-            if not engine.url:
-                raise AssertionError("the Engine did not start:\n" + "\n".join(engine.log))
+                ready = await self.printed('"engine ready"')
+            self.url = json.loads(ready)["extra"]["url"]
+            task_status.started()
+
+    async def _read_log(self) -> None:
+        assert self.process.stdout is not None
+        rest = b""
+        async with self.process.stdout as stdout:
+            async for chunk in stdout:
+                *lines, rest = (rest + chunk).split(b"\n")
+                self.log += [line.decode(errors="replace") for line in lines]
+                self._tell()
+        self._over = True
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
+
+    def descriptors(self) -> int:
+        """How many descriptors it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def resident_kib(self) -> int:
+        """Its resident memory."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise AssertionError("no VmRSS: the process is dead")
+
+
+@asynccontextmanager
+async def engine_process(
+    env: dict[str, str], launch: tuple[str, ...] = LAUNCH
+) -> AsyncGenerator[EngineProcess]:
+    """Start an Engine, wait until it serves, and make sure that it is gone afterwards."""
+    process = await trio.lowlevel.open_process(
+        launch, env=env, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, cwd="/"
+    )
+    engine = EngineProcess(process)
+    async with trio.open_nursery() as nursery:
+        try:
+            await nursery.start(engine.watch)
             yield engine
         finally:
-            if process.returncode is None:
-                engine.kill()
-            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await engine.kill()
+            # what it printed to the end is read, unless a process it left behind keeps the pipe
+            nursery.cancel_scope.deadline = trio.current_time() + 5
 
 
-async def _run(
-    env: dict[str, str], task_status: trio.TaskStatus[trio.Process] = trio.TASK_STATUS_IGNORED
-) -> None:
-    command = [sys.executable, "-m", "september", "engine"]
-    process = await trio.lowlevel.open_process(
-        command, env=env, stdin=None, stdout=PIPE, stderr=STDOUT, cwd="/"
-    )
-    task_status.started(process)
-    await process.wait()
+@dataclass(frozen=True)
+class Boot:
+    """A boot that ended: its exit code, and all it printed."""
+
+    code: int
+    output: str
 
 
-async def _read_log(engine: Engine, ready: trio.Event) -> None:
-    """Collect what the Engine prints; its address is in the line that says it is ready."""
-    assert engine.process.stdout is not None
-    buffer = b""
-    async with engine.process.stdout as stdout:
-        async for chunk in stdout:
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            for raw in lines:
-                line = raw.decode(errors="replace")
-                engine.log.append(line)
-                if not engine.url and '"engine ready"' in line:
-                    engine.url = json.loads(line)["extra"]["url"]
-                    ready.set()
-    ready.set()
-
-
-class Client:
-    """Speaks to one Engine, and keeps every event it has seen."""
-
-    def __init__(self, url: str, key: str = KEY) -> None:
-        self._http = httpx2.AsyncClient(
-            base_url=url, headers={"X-Engine-Key": key}, timeout=httpx2.Timeout(30.0)
+async def boot(env: dict[str, str], *more: str) -> Boot:
+    """Start an Engine that is expected to end by itself."""
+    with trio.fail_after(BOOT_S):
+        ended = await trio.run_process(
+            [*LAUNCH, *more], env=env, capture_stdout=True, stderr=STDOUT, check=False, cwd="/"
         )
-
-    async def __aenter__(self) -> "Client":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
-
-    async def get(self, path: str, **query: Any) -> Any:
-        """GET, and the JSON answer."""
-        return (await self._http.get(path, params=query)).json()
-
-    async def post(self, path: str, body: object, **headers: str) -> httpx2.Response:
-        """POST JSON."""
-        return await self._http.post(path, json=body, headers=headers)
-
-    @asynccontextmanager
-    async def execute(
-        self,
-        message: str,
-        task_id: str = "task",
-        headers: dict[str, str] | None = None,
-        **body: Any,
-    ) -> AsyncIterator[AsyncIterator[Event]]:
-        """Run a turn; its events come as they are sent."""
-        payload = {"message": message, "task_id": task_id, **body}
-        request = self._http.build_request("POST", "/execute", json=payload, headers=headers)
-        async with self._streamed(request) as events:
-            yield events
-
-    @asynccontextmanager
-    async def replay(
-        self, last_id: int | None = None, **query: Any
-    ) -> AsyncIterator[AsyncIterator[Event]]:
-        """Follow from an event on."""
-        headers = {} if last_id is None else {"Last-Event-ID": str(last_id)}
-        request = self._http.build_request("GET", "/execute/replay", params=query, headers=headers)
-        async with self._streamed(request) as events:
-            yield events
-
-    @asynccontextmanager
-    async def _streamed(self, request: httpx2.Request) -> AsyncIterator[AsyncIterator[Event]]:
-        response = await self._http.send(request, stream=True)
-        try:
-            if response.status_code != 200:
-                await response.aread()
-                raise AssertionError(f"{response.status_code}: {response.text}")
-            events = parsed(response)
-            try:
-                yield events
-            finally:
-                await events.aclose()  # type: ignore[attr-defined]
-        finally:
-            await response.aclose()
-
-    async def turn(self, message: str, task_id: str = "task", **body: Any) -> list[Event]:
-        """Run a turn to its end."""
-        async with self.execute(message, task_id, **body) as events:
-            return [event async for event in events]
-
-
-async def parsed(response: httpx2.Response) -> AsyncIterator[Event]:
-    """The frames of an SSE answer."""
-    frame: dict[str, str] = {}
-    async for line in response.aiter_lines():
-        if line:
-            name, _, value = line.partition(": ")
-            frame[name] = value
-        elif frame:
-            yield Event(int(frame["id"]), frame["event"], json.loads(frame["data"]))
-            frame = {}
-
-
-def text_of(events: list[Event]) -> str:
-    """All text of a turn."""
-    return "".join(event.data["text"] for event in events if event.name == "text_delta")
-
-
-def phases(events: list[Event]) -> list[str]:
-    """The phases of the turn's lifecycle."""
-    return [event.data["phase"] for event in events if event.name == "thread_lifecycle"]
+    return Boot(ended.returncode, ended.stdout.decode(errors="replace"))

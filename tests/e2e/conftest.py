@@ -1,0 +1,14 @@
+"""Assertions of the helpers explain themselves; figures that tests measured are printed last."""
+
+import pytest
+
+from .figures import FIGURES
+
+for helper in ("brain", "client", "crash", "harness", "served", "stage", "wire"):
+    pytest.register_assert_rewrite(f"tests.e2e.{helper}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured."""
+    for name, value in FIGURES.items():
+        terminalreporter.write_line(f"{name}: {value}")
