@@ -5,7 +5,8 @@
 Each case is one POST /execute with a key and a JSON body, answered with small SSE frames.
 `ready`: the frames are there already; `relayed`: another task hands over one frame at a time.
 The servers take turns and the figures are medians of the rounds. Client and server are processes
-of their own; on few cores they disturb each other, so only ratios mean something.
+of their own; on few cores they disturb each other, so only ratios mean something. The server's
+CPU time per frame is also given: other work on the machine disturbs it least.
 """
 
 import argparse
@@ -20,7 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
+
+import psutil
 
 _PEERS: Final = Path(__file__).with_name("sse_peers.py")
 _KEY: Final = "bench-key"
@@ -94,35 +97,63 @@ def first_byte_ms(port: int, *, times: int = 100) -> float:
     return statistics.median(spent)
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server in a process of its own."""
+
+    port: int
+    process: psutil.Process
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time it has used so far."""
+        times = self.process.cpu_times()
+        return times.user + times.system
+
+
 @contextmanager
-def running(server: str) -> Generator[int, None, None]:
-    """Run a server in its own process; its port, which it prints when it listens."""
+def running(server: str) -> Generator[Server, None, None]:
+    """Run a server; it prints its port when it listens."""
     command = [sys.executable, str(_PEERS), server]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         try:
             assert process.stdout is not None
-            yield int(process.stdout.readline())
+            yield Server(int(process.stdout.readline()), psutil.Process(process.pid))
         finally:
             process.kill()
 
 
+Figures: TypeAlias = dict[str, dict[str, list[float]]]
+"""By row, by server: one figure for each round."""
+
+
+def measure(server: Server, name: str, figures: Figures) -> None:
+    """Run every case once against one server."""
+
+    def note(row: str, value: float) -> None:
+        figures.setdefault(row, {}).setdefault(name, []).append(value)
+
+    first_byte_ms(server.port)  # warms the server up
+    note("first byte, ms", first_byte_ms(server.port))
+    for case in CASES:
+        before = server.cpu_seconds
+        note(f"{case.name}, frames/s", frames_per_second(server.port, case))
+        used = server.cpu_seconds - before
+        note(f"{case.name}, CPU us", used / (case.clients * case.frames) * 1e6)
+
+
 def compare(rounds: int) -> dict[str, dict[str, float]]:
-    """Median figures of both servers, by case; `first byte` is in ms, the rest in frames/s."""
-    figures: dict[str, dict[str, list[float]]] = {}
+    """Median figures of both servers, by row."""
+    figures: Figures = {}
     for _ in range(rounds):
-        for server in _SERVERS:
-            with running(server) as port:
-                first_byte_ms(port)  # warms the server up
-                row = figures.setdefault("first byte, ms", {}).setdefault(server, [])
-                row.append(first_byte_ms(port))
-                for case in CASES:
-                    row = figures.setdefault(case.name, {}).setdefault(server, [])
-                    row.append(frames_per_second(port, case))
+        for name in _SERVERS:
+            with running(name) as server:
+                measure(server, name, figures)
     return {
-        case: {server: statistics.median(values) for server, values in servers.items()}
-        for case, servers in figures.items()
+        row: {name: statistics.median(values) for name, values in servers.items()}
+        for row, servers in figures.items()
     }
 
 
@@ -132,10 +163,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     rounds: int = parser.parse_args().rounds
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {rounds} rounds")
-    print(f"{'':22}{'september':>12}{'fastapi':>12}{'ratio':>8}")
+    print(f"{'':32}{'september':>12}{'fastapi':>12}{'ratio':>8}")
     for case, row in compare(rounds).items():
         ours, theirs = row["september"], row["fastapi"]
-        print(f"{case:22}{ours:12,.2f}{theirs:12,.2f}{ours / theirs:8.2f}")
+        print(f"{case:32}{ours:12,.2f}{theirs:12,.2f}{ours / theirs:8.2f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The Engine's HTTP app: the endpoints on Quart, and the gate in front of it."""
+"""The Engine's HTTP app: a gate, a lane for streams, and Quart for everything else."""
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 from quart import Response, request
@@ -10,15 +10,16 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ..errors import SeptemberError
-from . import errors, wire
+from . import errors
 from .auth import KeyRing
 from .cors import Cors
-from .endpoint import Answer, AnyEndpoint, Events, Exchange, HttpSettings, Json, Page, Service
+from .dispatch import dispatch
+from .endpoint import Answer, AnyEndpoint, Events, HttpSettings, Json, Page, Service
 from .gate import Gate
 from .port import EnginePort
 from .routes import actors, admin, agents, conversations, execute, feedback, health, hitl
 from .routes.docs import with_documentation
-from .sse import Connection, event_stream
+from .sse import StreamLane
 from .visit import VISIT
 
 ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
@@ -42,25 +43,22 @@ _PAGE_POLICY: Final = (
 )
 
 
-class EngineQuart(QuartTrio):
-    """Quart for routing, with event streams that go straight to the wire."""
-
-    asgi_http_class = Connection
-
-
 def engine_app(
     engine: EnginePort,
     keys: KeyRing,
     settings: HttpSettings | None = None,
     endpoints: tuple[AnyEndpoint, ...] = ENDPOINTS,
 ) -> Gate:
-    """The ASGI app of one Engine."""
+    """The ASGI app of one Engine: gate, then streams, then Quart."""
     settings = settings or HttpSettings()
     service = Service(engine, keys, settings)
-    quart = EngineQuart(__name__, static_folder=None)
-    quart.config["MAX_CONTENT_LENGTH"] = None  # the gate has its own limit
+    lane = StreamLane(_routed(service, endpoints), service, endpoints)
+    return Gate(lane, keys, Cors(settings.cors_origins), max_body_bytes=settings.max_body_bytes)
+
+
+def _routed(service: Service, endpoints: tuple[AnyEndpoint, ...]) -> QuartTrio:
+    quart = QuartTrio(__name__, static_folder=None)
     quart.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = None  # there are none to wait for
-    quart.url_map.strict_slashes = False
     quart.url_map.merge_slashes = False  # an id may hold two slashes
     quart.register_error_handler(HTTPException, _no_route)
     for endpoint in endpoints:
@@ -71,40 +69,27 @@ def engine_app(
             methods=[endpoint.method],
             provide_automatic_options=False,
         )
-    return Gate(quart, keys, Cors(settings.cors_origins), max_body_bytes=settings.max_body_bytes)
+    return quart
 
 
 def _view(endpoint: AnyEndpoint, service: Service) -> Callable[..., Awaitable[Response]]:
     async def view(**path: str) -> Response:
-        try:
-            given = await _input(endpoint)
-            exchange = Exchange(service, given, path, VISIT.get())
-            return _response(await endpoint.handler(exchange))
-        except (Exception, BaseExceptionGroup) as error:
-            return _refused(errors.explain(error))
+        return _response(await dispatch(endpoint, service, VISIT.get(), path))
 
     return view
 
 
-async def _input(endpoint: AnyEndpoint) -> wire.Input:
-    kind: type[wire.Input] = endpoint.takes
-    if endpoint.has_body:
-        raw = cast("bytes", await request.get_data(cache=False))  # bytes, unless asked for text
-        return wire.from_body(raw, kind)
-    if endpoint.method == "GET":
-        return wire.from_query(request.args.items(multi=True), kind)
-    return kind()
-
-
-def _response(answer: Answer) -> Response:
+def _response(answer: Answer | SeptemberError) -> Response:
     match answer:
         case Json(value, status):
             return Response(msgspec.json.encode(value), status, content_type="application/json")
-        case Events(opener):
-            return event_stream(opener)
         case Page(html):
             policy = {"Content-Security-Policy": _PAGE_POLICY}
             return Response(html, headers=policy, content_type="text/html; charset=utf-8")
+        case Events():  # only for a HEAD: see StreamLane
+            return Response(content_type="text/event-stream")
+        case SeptemberError():
+            return _refused(answer)
 
 
 def _refused(error: SeptemberError) -> Response:

@@ -1,9 +1,9 @@
 """Request bodies, read within a limit, and discarded politely when they are refused."""
 
-from typing import Final, cast
+from typing import Final
 
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, HTTPRequestEvent
+from hypercorn.typing import ASGIReceiveCallable
 
 from ..errors import SeptemberError
 
@@ -63,20 +63,6 @@ async def discard_body(receive: ASGIReceiveCallable) -> None:
             if event["type"] != "http.request" or not event["more_body"]:
                 return
             left -= len(event["body"])
-
-
-def replayed(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
-    """A `receive` that hands out a body already read, and then what else the server says."""
-    first: HTTPRequestEvent | None = {"type": "http.request", "body": body, "more_body": False}
-
-    async def replay() -> ASGIReceiveEvent:
-        nonlocal first
-        if first is None:
-            return await receive()
-        event, first = first, None
-        return cast("ASGIReceiveEvent", event)
-
-    return replay
 
 
 def _too_large(limit: int) -> SeptemberError:

@@ -7,12 +7,14 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 import trio
 
 from .auth import KeyRing
-from .port import EnginePort
-from .sse import Opener
+from .port import EnginePort, Stream
 from .visit import Visit
 from .wire import Input
 
 InputT = TypeVar("InputT", bound=Input)
+
+Opener: TypeAlias = Callable[[], Awaitable[Stream]]
+"""Opens a stream; a refusal is raised before there is anything to send."""
 
 
 class Nothing(Input, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Final, cast
 import msgspec
 import structlog
 import trio
+from hypercorn.typing import ASGISendCallable
 
 from ..actors import ActorCrashed, ActorStopped, MailboxFull, current_span
 from ..errors import SeptemberError
@@ -42,6 +43,15 @@ def headers(error: SeptemberError) -> list[tuple[str, str]]:
         return [("content-type", "application/json")]
     wait = str(max(1, ceil(error.retry_after)))  # Retry-After takes whole seconds
     return [("content-type", "application/json"), ("retry-after", wait)]
+
+
+async def send_refusal(send: ASGISendCallable, error: SeptemberError) -> None:
+    """Answer a request with a refusal."""
+    body = envelope(error)
+    fields = [*headers(error), ("content-length", str(len(body)))]
+    raw = [(name.encode(), value.encode()) for name, value in fields]
+    await send({"type": "http.response.start", "status": error.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def explain(error: BaseException) -> SeptemberError:

@@ -1,11 +1,10 @@
 """The gate: everything a request passes before its route, and its answer on the way out.
 
-In this order: request id and trace, CORS preflight, key, body within its limit. Only then does
-Quart see the request, so an unknown path or a broken body says nothing to a stranger.
+In this order: request id and trace, CORS preflight, key, body within its limit. Only then is the
+request routed, so an unknown path or a broken body says nothing to a stranger.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 import structlog
 from hypercorn.typing import (
@@ -20,15 +19,14 @@ from ..actors import span_scope
 from ..errors import SeptemberError
 from ..logs import request_log
 from . import errors
+from .asgi import AsgiApp
 from .auth import ADMITTED, KeyRing, refusal
-from .body import Disconnected, discard_body, read_body, replayed
+from .body import Disconnected, discard_body, read_body
 from .cors import Cors, HeaderList
 from .pages.page import page
 from .visit import KEY_HEADER, VISIT, Visit, arrival
 
 _log = structlog.get_logger("september.http.access")
-
-AsgiApp: TypeAlias = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 
 KEYLESS: Final = frozenset({"/health"})
 """Paths that need no key (contract, sections 2 and 3)."""
@@ -87,7 +85,7 @@ class Gate:
             return
         try:
             self._check_key(visit)
-            body = await read_body(
+            visit.body = await read_body(
                 receive,
                 declared=visit.headers.get("content-length"),
                 limit=self._max_body_bytes,
@@ -98,7 +96,7 @@ class Gate:
         except Disconnected:
             return
         else:
-            await self._app(scope, replayed(body, receive), send)
+            await self._app(scope, receive, send)
 
     def _check_key(self, visit: Visit) -> None:
         key = visit.headers.get(KEY_HEADER, "")

@@ -29,7 +29,7 @@ PIECE: Final = 2**14
 CLOSING_S: Final = 1.0
 """How long closing a connection may take although its request was cancelled, in seconds."""
 
-WRITES_PER_YIELD: Final = 32
+WRITES_PER_YIELD: Final = 64
 """Writes in a row before other tasks get their turn."""
 
 
@@ -41,56 +41,50 @@ class FixedTCPServer(tcp_server.TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         """Send bytes to the client, or do what hypercorn does with other events."""
-        if isinstance(event, RawData):
-            await self._write(event.data)
+        if not isinstance(event, RawData):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_S):
+                await super().protocol_send(event)  # A and B
             return
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_S):  # A and B
-            await super().protocol_send(event)
-
-    async def _write(self, data: bytes) -> None:
-        stream = cast("Stream", self.stream)  # declared as TLS, which it need not be
-        if self.send_lock.locked() or not isinstance(stream, trio.SocketStream):
-            await self._write_all(data)
-            return
-        try:
-            written = os.write(stream.socket.fileno(), data)
-        except BlockingIOError:
-            written = 0
-        except OSError:  # the client is gone; -1 for a socket we have closed ourselves
-            await self.protocol.handle(Closed())
-            await trio.lowlevel.checkpoint()
-            return
+        data = event.data
+        written = self._write_now(data)
         if written < len(data):
             await self._write_all(data[written:])
-        else:
-            await self._take_turns()
+            return
+        self._in_a_row += 1
+        if self._in_a_row >= WRITES_PER_YIELD:
+            self._in_a_row = 0
+            await trio.lowlevel.checkpoint()
+
+    def _write_now(self, data: bytes) -> int:
+        """Write what the kernel takes at once, if nobody else is writing; how much it was."""
+        stream = cast("Stream", self.stream)  # declared as TLS, which it need not be
+        if self.send_lock.locked() or not isinstance(stream, trio.SocketStream):
+            return 0
+        try:
+            return os.write(stream.socket.fileno(), data)
+        except OSError:  # no room, or gone (-1 once closed): the slow way finds out which
+            return 0
 
     async def _write_all(self, data: bytes) -> None:
         """Write the slow way: wait for room, but not for ever, and stop when cancelled (C)."""
         self._in_a_row = 0
-        async with self.send_lock:
-            try:
+        try:
+            async with self.send_lock:
                 for start in range(0, len(data), PIECE):
                     with trio.fail_after(self.stall_s):
                         await self.stream.send_all(data[start : start + PIECE])
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                await self.protocol.handle(Closed())
-            except trio.TooSlowError:
-                await self._abort()
-            except trio.Cancelled:
-                await self._abort()  # half a chunk is on the wire: nothing sane can follow it
-                raise
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await self.protocol.handle(Closed())
+        except trio.TooSlowError:
+            await self._abort()
+        except trio.Cancelled:
+            await self._abort()  # half a chunk is on the wire: nothing sane can follow it
+            raise
 
     async def _abort(self) -> None:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_S):
             await trio.aclose_forcefully(self.stream)
             await self.protocol.handle(Closed())
-
-    async def _take_turns(self) -> None:
-        self._in_a_row += 1
-        if self._in_a_row >= WRITES_PER_YIELD:
-            self._in_a_row = 0
-            await trio.lowlevel.checkpoint()
 
 
 def install() -> None:

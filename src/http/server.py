@@ -21,7 +21,7 @@ from hypercorn.trio.run import worker_serve
 
 from ..errors import ConfigError
 from . import hypercorn_fixes
-from .gate import AsgiApp
+from .asgi import AsgiApp
 
 _log = structlog.get_logger("september.http.server")
 

@@ -1,19 +1,20 @@
-"""Server-sent events: a stream of the Engine's, relayed to one client."""
+"""Server-sent events: streams of the Engine's, relayed straight to the wire.
 
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+They do not go through Quart, which would iterate a generator (no nursery may be held open across
+its chunks), cut it after RESPONSE_TIMEOUT, and take as long to begin as all the rest together.
+"""
 
-from hypercorn.typing import ASGISendCallable
-from quart import Response
-from quart_trio.asgi import TrioASGIHTTPConnection
-from werkzeug.wrappers import Response as WerkzeugResponse
+from typing import Final
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from ..errors import SeptemberError
 from . import errors
-from .port import Stream
-
-Opener: TypeAlias = Callable[[], Awaitable[Stream]]
-"""Opens a stream; a refusal is raised before there is anything to send."""
+from .asgi import AsgiApp
+from .dispatch import dispatch
+from .endpoint import AnyEndpoint, Events, Opener, Service
+from .visit import VISIT
 
 HEADERS: Final = [
     (b"content-type", b"text/event-stream"),
@@ -29,60 +30,69 @@ def frame(event: str, data: bytes) -> bytes:
     return b"event: %b\n%b\n" % (event.encode(), lines)
 
 
-class EventStream(Response):
-    """A response that is a stream of events."""
+class StreamLane:
+    """An ASGI app that answers the streaming endpoints itself and leaves the rest to another."""
 
-    opener: Opener
+    def __init__(self, app: AsgiApp, service: Service, endpoints: tuple[AnyEndpoint, ...]) -> None:
+        self._app = app
+        self._service = service
+        self._streams: dict[tuple[str, str], AnyEndpoint] = {
+            (one.method, one.path): one for one in endpoints if one.streams
+        }
 
-    async def relay(self, send: ASGISendCallable) -> None:
-        """Open the stream and pass it on, chunk by chunk, until it ends or the client leaves.
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        endpoint = self._streams.get((scope["method"], scope["path"]))
+        if endpoint is None:
+            return await self._app(scope, receive, send)
+        match await dispatch(endpoint, self._service, VISIT.get(), {}):
+            case Events(opener):
+                await relay(opener, receive, send)
+            case SeptemberError() as refusal:
+                await errors.send_refusal(send, refusal)
+            case other:
+                raise TypeError(f"{endpoint.path} answered {other!r}, which is no stream")
 
-        Opened here and not in the route: between a route and its response lie Quart's own
-        steps, and a cancellation there would leave a subscription behind. A stream that breaks
-        ends with an `error` frame; one whose client leaves is cancelled and ends quietly.
-        """
-        started = False
-        try:
-            async with await self.opener() as stream:
-                await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-                started = True
-                async for chunk in stream.chunks:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            tail = b""
-        except (Exception, BaseExceptionGroup) as error:
-            refusal = errors.explain(error)
-            tail = errors.envelope(refusal)
-            if started:
-                tail = frame("error", tail)
-            else:
-                await _start_refusal(send, refusal, len(tail))
+
+async def relay(opener: Opener, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    """Open a stream and pass it on, chunk by chunk, until it ends or the client leaves."""
+    tail: bytes | SeptemberError = b""
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as streaming:
+            nursery.start_soon(_watch_client, receive, streaming)
+            tail = await _pass_on(opener, send)
+        nursery.cancel_scope.cancel(reason="the stream is over")
+    if streaming.cancelled_caught:
+        return  # the client has left: there is nobody to say goodbye to
+    if isinstance(tail, SeptemberError):
+        await errors.send_refusal(send, tail)
+    else:
         await send({"type": "http.response.body", "body": tail, "more_body": False})
 
 
-def event_stream(opener: Opener) -> EventStream:
-    """The response that relays what `opener` opens."""
-    response = EventStream()
-    response.opener = opener
-    response.timeout = None  # Quart would cut it after RESPONSE_TIMEOUT, 60 s
-    return response
+async def _pass_on(opener: Opener, send: ASGISendCallable) -> bytes | SeptemberError:
+    """Send what there is; what is left to send, or why there was nothing.
 
-
-async def _start_refusal(send: ASGISendCallable, refusal: SeptemberError, length: int) -> None:
-    headers = [*errors.headers(refusal), ("content-length", str(length))]
-    raw = [(name.encode(), value.encode()) for name, value in headers]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
-
-
-class Connection(TrioASGIHTTPConnection):
-    """Quart's side of one request; it hands event streams the wire itself.
-
-    Quart would iterate a generator, in which no nursery may be held open across a chunk.
+    A stream that breaks in the middle is ended by an `error` frame.
     """
+    started = False
+    try:
+        async with await opener() as stream:
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            started = True
+            async for chunk in stream.chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except (Exception, BaseExceptionGroup) as error:
+        refusal = errors.explain(error)
+        return frame("error", errors.envelope(refusal)) if started else refusal
+    return b""
 
-    async def _send_response(
-        self, send: ASGISendCallable, response: Response | WerkzeugResponse
-    ) -> None:
-        if isinstance(response, EventStream) and self.scope["method"] != "HEAD":
-            await response.relay(send)
-        else:
-            await super()._send_response(send, response)
+
+async def _watch_client(receive: ASGIReceiveCallable, streaming: trio.CancelScope) -> None:
+    """The body has been read, so all that can still come is that the client leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    streaming.cancel(reason="the client left")

@@ -19,12 +19,17 @@ KEY_HEADER: Final = "x-engine-key"
 
 @dataclass(slots=True)
 class Visit:
-    """A request and, once it is answered, what was sent. `started` is perf_counter seconds."""
+    """A request and, once it is answered, what was sent. `started` is perf_counter seconds.
+
+    `body` is empty until the gate has read it.
+    """
 
     method: str
     path: str
+    query: bytes
     headers: Mapping[str, str]
     request_id: str
+    body: bytes = b""
     traceparent: str = ""
     standing: Standing = Standing.UNKNOWN
     status: int | None = None
@@ -53,6 +58,7 @@ def arrival(scope: HTTPScope) -> Visit:
     return Visit(
         method=scope["method"],
         path=scope["path"],
+        query=scope["query_string"],
         headers=headers,
         request_id=_request_id(headers.get("x-request-id", "")),
     )

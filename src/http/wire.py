@@ -5,10 +5,11 @@ A refusal names the field and the remedy: 400 for what is malformed, missing, em
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import ClassVar, Final, TypeVar, cast
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
@@ -45,10 +46,10 @@ def from_body(raw: bytes, kind: type[InputT]) -> InputT:
     return _typed(cast("JsonObject", value), kind, strict=True)
 
 
-def from_query(pairs: Iterable[tuple[str, str]], kind: type[InputT]) -> InputT:
+def from_query(query: bytes, kind: type[InputT]) -> InputT:
     """Decode a query string as `kind`. Raises INVALID_REQUEST."""
     given: JsonObject = {}
-    for name, value in pairs:
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name in given:
             raise _invalid(f"{name}: given twice in the query string; send it once", field=name)
         given[name] = value

@@ -166,7 +166,7 @@ async def test_an_unknown_agent_is_404(served: Served) -> None:
     refused(response, 404, "AGENT_NOT_FOUND")
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/", "/execute/x/y", "//health2"])
+@pytest.mark.parametrize("path", ["/nowhere", "/", "/execute/x/y", "/execute/", "//health2"])
 async def test_an_unknown_path_is_404(served: Served, path: str) -> None:
     async with served.client() as client:
         refused(await client.get(served.url + path), 404, "NOT_FOUND")
