@@ -41,7 +41,7 @@ def decide(tool: Tool, arguments: JsonObject, roots: Sequence[Path], workspace: 
     """Decide on one call.
 
     Reads the file system (links, patterns, sizes of files about to be overwritten), so call it
-    from a thread; a bash command takes about half a millisecond.
+    from a thread; a bash command takes 0.2 to 8 ms.
     """
     rule = RULES.get(tool.definition.name)
     decision = Allow() if rule is None else rule(arguments, roots, workspace)

@@ -59,4 +59,5 @@ def _one(part: str) -> str:
 
 
 def _class(inside: str) -> str:
-    return inside.replace("[", r"\[").replace("]", r"\]").replace("^", r"\^").replace("&", r"\&")
+    """The inside of a bracket, without what means more to `re` than to a shell."""
+    return re.sub(r"[\[\]^&~|]", r"\\\g<0>", inside).replace("--", r"-\-")
