@@ -56,6 +56,9 @@ async def close(
     database: Database, log: ActorRef[LogMessage], task_id: str, turn_id: str, ending: Ending
 ) -> None:
     """Close the turn if it is still open; doing it twice is the same as doing it once."""
+    # A cancelled turn withdraws what it asked of the log, but an append under way goes on: look
+    # at what it left only when it is done.
+    await append(log, task_id, turn_id, ())
     remains = await database.read(partial(_remains, turn_id=turn_id))
     if remains is None:
         return
