@@ -35,6 +35,18 @@ def reading(path: Path) -> Generator[apsw.Connection]:
         connection.close()
 
 
+@contextmanager
+def writing(path: Path) -> Generator[None]:
+    """Hold the brain's write lock: whoever commits meanwhile waits for us."""
+    connection = apsw.Connection(str(path))
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
 def rows(path: Path, sql: str, *values: Any) -> list[Row]:
     """The rows of a query."""
     with reading(path) as connection:
