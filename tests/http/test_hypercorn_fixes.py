@@ -14,7 +14,10 @@ import trio
 import trio.testing
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.events import RawData
 from hypercorn.trio import run, tcp_server
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
 from quart import Response
 from quart_trio import QuartTrio
 
@@ -223,6 +226,36 @@ async def test_c_an_outer_cancel_ends_a_blocked_server_at_once(
     assert stream is not None
     assert trio.current_time() - cancelled_at < 0.5
     await stream.aclose()
+
+
+async def test_many_writes_in_a_row_let_other_tasks_run() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        context, state = WorkerContext(None), ConnectionState({})
+        server = FixedTCPServer(
+            ASGIWrapper(app(trio.Event(), trio.Event())),
+            Config(),
+            context,
+            state,
+            stream,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  TLS only by its hint
+        )
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other)
+            for _ in range(200):
+                await server.protocol_send(RawData(data=b"x"))
+            assert 1 <= turns <= 20
+            nursery.cancel_scope.cancel()
+        await stream.aclose()
+        assert theirs.recv(1000) == b"x" * 200
 
 
 def test_installing_puts_the_fixed_class_in_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -265,11 +265,19 @@ async def test_an_endless_body_is_not_read_to_its_end(served: Served) -> None:
     await stream.aclose()
 
 
-async def test_a_connection_is_still_good_after_a_refused_body(served: Served) -> None:
-    async with served.client() as client:
-        await client.post("/execute", content=b"x" * 2**21)
-        stream = await client.get("/agents")
-        assert stream.status_code == 200
+async def test_a_refused_body_may_still_be_written_to_its_end(served: Served) -> None:
+    head = (
+        b"POST /execute HTTP/1.1\r\nHost: x\r\nX-Engine-Key: %b\r\nContent-Length: 2097152\r\n\r\n"
+    )
+    for key, status in ((b"test-key", b"413"), (b"wrong", b"401")):
+        stream = await served.connect()
+        await stream.send_all(head % key)
+        with trio.fail_after(5):
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 " + status)
+            await stream.send_all(b"".join(two_mebibytes()))
+            await stream.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+        await stream.aclose()
 
 
 async def test_the_limit_is_a_setting() -> None:
