@@ -1,7 +1,7 @@
 """An orchestrator on the fake backend and a real PostgreSQL, with its clocks turned down."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID, uuid4
@@ -66,6 +66,18 @@ class Stage:
         ref = await self.fleet.roster.of(engine.id)
         return await ref.call(Perform(operation, "tester", wanted))
 
+    async def provision_after_boot(self) -> Engine:
+        """Provision, and let the rounds pass that every orchestrator makes when it boots."""
+        engine = await self.provision()
+
+        async def probed() -> bool:
+            row = await self.row(engine)
+            return row is not None and row.last_health_at is not None
+
+        with suppress(trio.TooSlowError):
+            await eventually(probed, within=1)
+        return engine
+
     async def reconcile(self) -> None:
         await self.fleet.reconcile.call(GoRound())
 
@@ -84,10 +96,11 @@ class Stage:
         return "gone" if row is None else row.status.value
 
     async def actions(self, engine: Engine | None = None) -> list[str]:
-        """Actions in the audit log, oldest first."""
+        """Actions in the audit log but the sampled probes, oldest first."""
         read = partial(audit.entries, engine_id=engine.id if engine else None, limit=1000)
         entries = await self.fleet.resources.database.read(read)
-        return [one.entry.action for one in reversed(entries)]
+        actions = [one.entry.action for one in reversed(entries)]
+        return [action for action in actions if action != "health_check"]
 
     async def value(self, sql: str, *args: object) -> object:
         async def work(session: Session) -> object:
