@@ -64,7 +64,7 @@ def clean_environment(**settings: str) -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if name in kept} | settings
 
 
-def scripted(folder: Path) -> Mapping[str, str]:
+def scripted(folder: Path, port: int = 0) -> Mapping[str, str]:
     """Settings of an Engine whose brain is in `folder` and whose model plays RULES."""
     rules = folder / "rules.toml"
     rules.write_text(RULES)
@@ -73,14 +73,14 @@ def scripted(folder: Path) -> Mapping[str, str]:
         SCRIPTED_RULES=str(rules),
         SQLITE_DB_PATH=str(folder / "brain.sqlite"),
         ENGINE_API_KEY="the-key",
-        ENGINE_PORT="0",
+        ENGINE_PORT=str(port),
         DRAIN_TIMEOUT_S="0.5",
     )
 
 
 @contextmanager
-def running_engine(folder: Path) -> Generator[RunningEngine]:
-    """Run `september engine` as its own process until the body ends."""
+def running_engine(folder: Path, port: int = 0) -> Generator[RunningEngine]:
+    """Run `september engine` as its own process until the body ends or kills it."""
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
@@ -88,7 +88,7 @@ def running_engine(folder: Path) -> Generator[RunningEngine]:
             process = subprocess.Popen(
                 [*SEPTEMBER, "engine", "--parent-fd", str(fd)],
                 cwd=folder,
-                env=scripted(folder),
+                env=scripted(folder, port),
                 stdout=subprocess.DEVNULL,
                 pass_fds=[fd],
             )
@@ -96,8 +96,9 @@ def running_engine(folder: Path) -> Generator[RunningEngine]:
             url = ours.makefile().readline().strip()
             assert url, f"the Engine did not start; exit code {process.wait()}"
             yield RunningEngine(url, "the-key", process)
-            process.terminate()
-            assert process.wait(30) == 0
+            if process.poll() is None:
+                process.terminate()
+                assert process.wait(30) == 0
 
 
 @asynccontextmanager

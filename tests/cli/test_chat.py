@@ -124,3 +124,20 @@ def test_a_second_ctrl_c_leaves_although_the_engine_hangs(tmp_path: Path) -> Non
             chat.send_signal(signal.SIGINT)
             assert chat.wait(10) == 1
         engine.process.send_signal(signal.SIGCONT)
+
+
+def test_an_engine_killed_and_restarted_ends_the_turn_for_its_client(tmp_path: Path) -> None:
+    with running_engine(tmp_path) as engine:
+        access = {"ENGINE_URL": engine.url, "ENGINE_API_KEY": engine.key}
+        chat = chatting(access, tmp_path)
+        wait_for(chat, "text_delta")
+        engine.process.kill()
+        engine.process.wait()
+    with chat, running_engine(tmp_path, engine.port):
+        out, err = chat.communicate(timeout=30)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [event["event"] for event in events[-2:]] == ["thread_lifecycle", "error"]
+    assert events[-1]["data"]["error"] == "INTERRUPTED"
+    assert [event["id"] for event in events] == sorted({event["id"] for event in events})
+    assert "reconnecting" in err
+    assert chat.returncode == 1
