@@ -36,10 +36,19 @@ class Envelope(Scope):
         "work",
     )
 
+    error: BaseException | None
+    """What the caller hears, or None; set, as `value` and `work` are, once there is a caller."""
+    value: object
+    work: trio.CancelScope | None
+    outcome: str
+    """How the handling ended; set, as `incarnation` is, by then."""
+    incarnation: int
+
     def __init__(
         self, message: object, cell: "Cell", sender: Scope | None, deadline: float
     ) -> None:
-        # What Scope.__init__ does, again: every message pays for each call made here.
+        # Every message pays for each line here: Scope.__init__ is repeated, not called, and what
+        # only some messages need is left unset.
         self.span_id = span_id = next(IDS.spans)
         self.deadline = deadline
         self.holder = None
@@ -53,12 +62,8 @@ class Envelope(Scope):
         self.message = message
         self.cell = cell
         self.caller: trio.lowlevel.Task | None = None
-        self.error: BaseException | None = None
-        self.value: object = None
-        self.work: trio.CancelScope | None = None
+        self.work = None
         self.sends = False
-        self.outcome = ""
-        self.incarnation = 0
         trace = cell.runtime.trace
         self.sent_at = self.began_at = self.ended_at = trace.clock() if trace is not None else 0.0
 
@@ -80,14 +85,17 @@ class Envelope(Scope):
             trio.lowlevel.reschedule(task)
         self.close(outcome)
 
+    def await_answer(self, caller: trio.lowlevel.Task) -> None:
+        """Note who waits for the answer."""
+        self.error = self.value = None
+        self.caller = caller
+
     def close(self, outcome: str) -> None:
         """Close the span: this message will not be looked at again."""
         trace = self.cell.runtime.trace
         if trace is not None:
-            self.outcome = outcome
             self.incarnation = self.cell.incarnation
-            self.ended_at = trace.clock()
-            trace.handled(self)
+            trace.handled(self, outcome)
 
     def record(self) -> Record:
         """Make the readable form."""

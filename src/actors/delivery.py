@@ -96,7 +96,7 @@ async def _breathe(runtime: Runtime) -> None:
 
 async def _park(envelope: Envelope, sender: Scope | None) -> object:
     """Wait for the answer; cancellation and the deadline withdraw the request."""
-    envelope.caller = trio.lowlevel.current_task()
+    envelope.await_answer(trio.lowlevel.current_task())
     waits = waits_of(sender)
     waits.append(envelope)
     try:

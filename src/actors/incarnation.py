@@ -125,15 +125,15 @@ class Incarnation:
             cell.current = envelope
             CURRENT.set(envelope)
             answer = await handle(envelope.message)
-            if type(answer) is Reply:
-                if envelope.caller is None:
-                    envelope.close("ok")
-                else:
-                    envelope.answer(answer.value)
-                now = envelope.ended_at
-            else:
+            if type(answer) is not Reply:
                 self._not_yet(envelope, answer)
-                now = trace.clock() if trace is not None else 0.0
+            elif envelope.caller is not None:
+                envelope.answer(answer.value)
+            elif trace is not None:
+                envelope.incarnation = cell.incarnation
+                trace.handled(envelope, "ok")
+            if trace is not None:
+                now = envelope.ended_at
             cell.current = None
             cell.handled += 1
             if cell.signals:
@@ -144,7 +144,7 @@ class Incarnation:
         if type(answer) is not Later:
             path = self._cell.path
             raise TypeError(f"{path}: handle returned {answer!r}, not a Reply or Later")
-        self._cell.begin_work(envelope, answer)
+        self._cell.begin_work(envelope, answer)  # a signal, so this batch ends here
 
     def _begin_work(self, signal: WorkSignal) -> None:
         assert self._nursery is not None

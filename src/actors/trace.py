@@ -61,6 +61,13 @@ class Traced(Protocol):
     def record(self) -> Record: ...
 
 
+class Handled(Traced, Protocol):
+    """A message, whose span the trace closes."""
+
+    ended_at: float
+    outcome: str
+
+
 Sink: TypeAlias = Callable[[Traced], None]
 """Told of each observation as it happens; must be quick. One that raises is detached."""
 
@@ -159,7 +166,7 @@ class Trace:
 
     def __init__(
         self,
-        keep: int = 4096,
+        keep: int = 1024,
         *,
         sinks: tuple[Sink, ...] = (),
         clock: Callable[[], float] = perf_counter,
@@ -170,8 +177,10 @@ class Trace:
         self._counts: Counter[Kind] = Counter()
         self._messages = 0
 
-    def handled(self, message: Traced) -> None:
-        """Observe a message whose handling has ended."""
+    def handled(self, message: Handled, outcome: str) -> None:
+        """Observe a message whose handling ends now."""
+        message.ended_at = self.clock()
+        message.outcome = outcome
         self._messages += 1
         self._ring.append(message)
         if self._sinks:
@@ -211,14 +220,16 @@ class Trace:
     ) -> Generator[Span]:
         """Observe the work of the body as one span, as `span_scope` does, and record it.
 
-        An exception becomes the outcome and goes on its way; cancellation does, too.
+        An exception becomes the outcome, unless the body has set one, and goes on its way;
+        cancellation does, too.
         """
         with span_scope(traceparent, deadline=deadline) as scope:
             span = Span(name, payload, scope, self.clock())
             try:
                 yield span
             except BaseException as error:
-                span.outcome = type(error).__name__
+                if span.outcome == "ok":
+                    span.outcome = type(error).__name__
                 raise
             finally:
                 span.ended_at = self.clock()
