@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncGenerator
 
 import pytest
+import structlog.testing
 import trio
 
 from september.errors import SeptemberError
@@ -147,6 +148,35 @@ async def test_a_stream_that_breaks_ends_with_an_error_event() -> None:
     assert response.content.startswith(sse(1) + b'event: error\ndata: {"error":"INTERNAL"')
     assert b"secret detail" not in response.content
     assert served.engine.open_streams == 0
+
+
+async def test_an_empty_chunk_does_not_end_a_stream() -> None:
+    async def gaps() -> AsyncGenerator[bytes, None]:
+        yield sse(1)
+        yield b""
+        yield sse(2)
+
+    async with serving(FakeEngine(chunks=gaps)) as served, served.client() as client:
+        response = await client.post("/execute", content=BODY)
+    assert response.content == sse(1) + sse(2)
+
+
+async def test_an_old_client_gets_the_bare_frames_until_the_end(served: Served) -> None:
+    stream = await served.connect()
+    await stream.send_all(REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    received = await read_until(stream, b"never")
+    await stream.aclose()
+    assert received.partition(b"\r\n\r\n")[2] == sse(1) + sse(2) + sse(3)
+
+
+async def test_the_access_log_tells_what_became_of_a_stream(served: Served) -> None:
+    async with served.client() as client:
+        with structlog.testing.capture_logs() as lines:
+            await client.post("/execute", content=BODY)
+            await client.get("/agents")  # answered after the line of the first is written
+    line = next(line for line in lines if line.get("path") == "/execute")
+    assert line["event"] == "POST /execute 200"
+    assert (line["bytes"], line["complete"]) == (len(sse(1) + sse(2) + sse(3)), True)
 
 
 async def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
