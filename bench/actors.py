@@ -84,8 +84,13 @@ class TaskSum(InlineSum):
     """The same with a handler that may suspend, so it runs in the actor's own task."""
 
     async def handle(self, msg: SumMessage) -> Reply:
-        await _nothing()
-        return await super().handle(msg)
+        match msg:
+            case Add(amount):
+                self._sum += amount
+                await _nothing()
+                return msg.done()
+            case Total():
+                return msg.reply(self._sum)
 
 
 class PykkaSum(pykka.ThreadingActor):

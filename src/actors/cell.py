@@ -16,6 +16,7 @@ from .runtime import Runtime
 from .span import IDS, Scope
 from .state import MOVES, State
 from .trace import Event, Kind, Record, span_hex
+from .wake import wake
 
 
 class Envelope(Scope):
@@ -73,7 +74,7 @@ class Envelope(Scope):
         if task is not None:
             self.caller = None
             self.value = value
-            trio.lowlevel.reschedule(task)
+            wake(task)
         self.close("ok")
 
     def fail(self, error: BaseException, outcome: str) -> None:
@@ -82,7 +83,7 @@ class Envelope(Scope):
         if task is not None:
             self.caller = None
             self.error = error
-            trio.lowlevel.reschedule(task)
+            wake(task)
         self.close(outcome)
 
     def await_answer(self, caller: trio.lowlevel.Task) -> None:
@@ -370,4 +371,4 @@ def _let_go(envelope: Envelope) -> None:
         envelope.caller = None
         envelope.sends = False
         if task is not None:
-            trio.lowlevel.reschedule(task)
+            wake(task)

@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 import trio
 
+from .wake import wake
+
 Item = TypeVar("Item")
 
 
@@ -121,7 +123,7 @@ class Mailbox(Generic[Item]):
         task = self.reader
         if task is not None:
             self.reader = None
-            trio.lowlevel.reschedule(task)
+            wake(task)
 
     async def wait(self) -> None:
         """Park the calling task until something arrives; only one task may read."""
