@@ -1,41 +1,97 @@
 """OpenAPI 3.1, generated from the endpoint table and the structs it names."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, Protocol, TypeAlias, get_args
 
 import msgspec
 
 from ..brain.channels.events import Event, JsonObject
 from ..errors import STATUS
-from .endpoint import AnyEndpoint, Nothing
-from .gate import KEYLESS
+from .door import KEYLESS
+from .endpoint import Nothing
 from .wire import Input
 
 Schema: TypeAlias = dict[str, Any]
 
 _EVENTS: Final = get_args(Event)
 
-_ANYWHERE: Final = ("INVALID_KEY", "KEY_ROTATION_PENDING", "INTERNAL")
 _WITH_INPUT: Final = ("INVALID_REQUEST",)
 _WITH_BODY: Final = ("PAYLOAD_TOO_LARGE",)
 
-_ERROR: Final[Schema] = {
-    "title": "Error",
-    "description": "Every answer that is not 2xx. `error` is stable, `message` is for people.",
-    "type": "object",
-    "required": ["error", "message"],
-    "properties": {
-        "error": {"type": "string", "enum": sorted(STATUS)},
-        "message": {"type": "string"},
-        "details": {"type": "object"},
-    },
-}
+
+class Described(Protocol):
+    """What an endpoint's description is made of; see `endpoint.Endpoint`."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def takes(self) -> type[Input]: ...
+    @property
+    def answers(self) -> object: ...
+    @property
+    def refusals(self) -> tuple[str, ...]: ...
+    @property
+    def headers(self) -> Mapping[str, str] | None: ...
+    @property
+    def sample(self) -> Mapping[str, object] | None: ...
+    @property
+    def streams(self) -> bool: ...
+    @property
+    def has_body(self) -> bool: ...
 
 
-def document(endpoints: tuple[AnyEndpoint, ...]) -> JsonObject:
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What is said of an API as a whole.
+
+    `keys` are the headers that hold its keys, by scheme; `asks` says which scheme a path needs,
+    None for none. `anywhere` are refusals of every request with a key.
+    """
+
+    title: str
+    keys: Mapping[str, str]
+    asks: Callable[[str], str | None]
+    statuses: Mapping[str, int]
+    anywhere: Mapping[str, tuple[str, ...]]
+    error: Schema
+    events: tuple[Any, ...] = ()
+
+
+def error_schema(statuses: Mapping[str, int]) -> Schema:
+    """The flat envelope with these codes (contract, section 2.1)."""
+    return {
+        "title": "Error",
+        "description": "Every answer that is not 2xx. `error` is stable, `message` is for people.",
+        "type": "object",
+        "required": ["error", "message"],
+        "properties": {
+            "error": {"type": "string", "enum": sorted(statuses)},
+            "message": {"type": "string"},
+            "details": {"type": "object"},
+        },
+    }
+
+
+ENGINE: Final = Api(
+    title="September Engine",
+    keys={"EngineKey": "X-Engine-Key"},
+    asks=lambda path: None if path in KEYLESS else "EngineKey",
+    statuses=STATUS,
+    anywhere={"EngineKey": ("INVALID_KEY", "KEY_ROTATION_PENDING", "INTERNAL")},
+    error=error_schema(STATUS),
+    events=_EVENTS,
+)
+
+
+def document(endpoints: Sequence[Described], api: Api = ENGINE) -> JsonObject:
     """The OpenAPI document of these endpoints."""
-    types = [*_types(endpoints), *_EVENTS]
+    types = [*_types(endpoints), *api.events]
     schemas, components = msgspec.json.schema_components(
         types, schema_hook=_anything, ref_template="#/components/schemas/{name}"
     )
@@ -43,17 +99,18 @@ def document(endpoints: tuple[AnyEndpoint, ...]) -> JsonObject:
     paths: dict[str, Schema] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(
-            endpoint, known, components
+            endpoint, api, known, components
         )
     return {
         "openapi": "3.1.0",
-        "info": {"title": "September Engine", "version": version("september")},
-        "security": [{"EngineKey": []}],
+        "info": {"title": api.title, "version": version("september")},
+        "security": [{next(iter(api.keys)): []}],
         "paths": paths,
         "components": {
-            "schemas": {**components, "Error": _ERROR},
+            "schemas": {**components, "Error": api.error},
             "securitySchemes": {
-                "EngineKey": {"type": "apiKey", "in": "header", "name": "X-Engine-Key"}
+                scheme: {"type": "apiKey", "in": "header", "name": header}
+                for scheme, header in api.keys.items()
             },
         },
     }
@@ -66,7 +123,7 @@ def _anything(kind: type) -> Schema:
     raise NotImplementedError
 
 
-def _types(endpoints: tuple[AnyEndpoint, ...]) -> Iterator[object]:
+def _types(endpoints: Sequence[Described]) -> Iterator[object]:
     for endpoint in endpoints:
         yield endpoint.takes
         if endpoint.answers is not None:
@@ -74,7 +131,10 @@ def _types(endpoints: tuple[AnyEndpoint, ...]) -> Iterator[object]:
 
 
 def _operation(
-    endpoint: AnyEndpoint, known: Mapping[str, Schema], components: Mapping[str, Schema]
+    endpoint: Described,
+    api: Api,
+    known: Mapping[str, Schema],
+    components: Mapping[str, Schema],
 ) -> Schema:
     words = [endpoint.method.lower(), *endpoint.path.strip("/").replace("/", " ").split()]
     operation: Schema = {
@@ -84,7 +144,7 @@ def _operation(
         "parameters": list(_parameters(endpoint, components)),
         "responses": {
             "200": _success(endpoint, known),
-            **_refusals(endpoint),
+            **_refusals(endpoint, api),
         },
     }
     if endpoint.has_body:
@@ -92,12 +152,13 @@ def _operation(
         if endpoint.sample:
             content["example"] = endpoint.sample
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
-    if endpoint.path in KEYLESS:
-        operation["security"] = []
+    asked = api.asks(endpoint.path)
+    if asked != next(iter(api.keys)):
+        operation["security"] = [{asked: []}] if asked else []
     return operation
 
 
-def _parameters(endpoint: AnyEndpoint, components: Mapping[str, Schema]) -> Iterator[Schema]:
+def _parameters(endpoint: Described, components: Mapping[str, Schema]) -> Iterator[Schema]:
     for part in endpoint.path.split("/"):
         if part.startswith("{"):
             yield _parameter(part.strip("{}"), "path", {"type": "string"}, required=True)
@@ -117,7 +178,7 @@ def _parameter(name: str, where: str, schema: Schema, *, required: bool = False)
     return parameter
 
 
-def _success(endpoint: AnyEndpoint, known: Mapping[str, Schema]) -> Schema:
+def _success(endpoint: Described, known: Mapping[str, Schema]) -> Schema:
     if endpoint.streams:
         events = {kind.type: known[repr(kind)] for kind in _EVENTS}
         content: Schema = {"text/event-stream": {"schema": {"type": "string"}, "x-events": events}}
@@ -128,10 +189,10 @@ def _success(endpoint: AnyEndpoint, known: Mapping[str, Schema]) -> Schema:
     return {"description": "Done", "content": {"application/json": {"schema": schema}}}
 
 
-def _refusals(endpoint: AnyEndpoint) -> Schema:
+def _refusals(endpoint: Described, api: Api) -> Schema:
     by_status: dict[str, list[str]] = {}
-    for code in _codes(endpoint):
-        by_status.setdefault(str(STATUS[code]), []).append(code)
+    for code in _codes(endpoint, api):
+        by_status.setdefault(str(api.statuses[code]), []).append(code)
         if code == "INVALID_REQUEST":
             by_status.setdefault("422", []).append(code)
     schema = {"$ref": "#/components/schemas/Error"}
@@ -144,8 +205,8 @@ def _refusals(endpoint: AnyEndpoint) -> Schema:
     }
 
 
-def _codes(endpoint: AnyEndpoint) -> Iterable[str]:
-    keyed = () if endpoint.path in KEYLESS else _ANYWHERE
+def _codes(endpoint: Described, api: Api) -> Iterable[str]:
+    keyed = api.anywhere.get(api.asks(endpoint.path) or "", ())
     given = () if _takes_nothing(endpoint.takes) else _WITH_INPUT
     body = _WITH_BODY if endpoint.has_body else ()
     return (*keyed, *given, *body, *endpoint.refusals)
