@@ -5,7 +5,6 @@ tasks. Appends are committed one after another; a turn sends what has gathered w
 commit ran, so the batch grows with the load and a lone event waits for nobody.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
@@ -19,9 +18,11 @@ from ..store.connection import Connection, Value
 from ..store.database import Database
 from .events import Event
 from .frame import Frame, framed
+from .recent import RecentFrames
 
 RECENT_FRAMES = 4096
-"""Frames kept in memory so that a client that follows closely needs no read."""
+RECENT_BYTES = 2**22
+"""Frames, and bytes of them, kept in memory so that a client that follows closely needs no read."""
 
 SUBSCRIBER_BATCHES = 256
 """Batches a subscriber may lag behind before it is cut off and has to read from the brain."""
@@ -108,7 +109,7 @@ class EventLog(Actor[LogMessage]):
     def __init__(self, database: Database) -> None:
         self._database = database
         self._next_id = 1
-        self._recent: deque[Frame] = deque(maxlen=RECENT_FRAMES)
+        self._recent = RecentFrames(RECENT_FRAMES, RECENT_BYTES)
         self._followers: dict[int, tuple[str | None, trio.MemorySendChannel[Frames]]] = {}
         self._last_key = 0
 
@@ -178,16 +179,11 @@ class EventLog(Actor[LogMessage]):
         send, receive = trio.open_memory_channel[Frames](SUBSCRIBER_BATCHES)
         self._last_key += 1
         self._followers[self._last_key] = (task_id, send)
-        oldest = self._recent[0].id if self._recent else self._next_id
-        recent = tuple(
-            frame
-            for frame in self._recent
-            if frame.id > after and (task_id is None or frame.task_id == task_id)
-        )
+        oldest = self._recent.oldest() or self._next_id
         return Subscription(
             key=self._last_key,
             head=self._next_id - 1,
-            recent=recent,
+            recent=self._recent.after(after, task_id),
             complete=after >= oldest - 1,
             live=receive,
         )

@@ -1,5 +1,6 @@
 """Following the log: what is buffered first, then what comes, each event exactly once."""
 
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -9,11 +10,12 @@ import trio
 from ...actors import ActorRef
 from ..store.connection import Connection
 from ..store.database import Database
-from .frame import stored
+from .frame import Frame, stored
 from .log import Frames, LogMessage, Subscribe, Subscription, Unsubscribe
 
 PAGE: Final = 500
-"""Events read from the brain at a time."""
+PAGE_BYTES: Final = 2**18
+"""Events, and bytes of them, read from the brain at a time; one event may be larger alone."""
 
 NEWEST: Final = 2**63 - 1
 """Above every event id."""
@@ -94,9 +96,10 @@ class Following:
 
     async def _buffered(self, subscription: Subscription) -> Frames:
         """Frames up to the subscription's head, from memory where they still are."""
-        if subscription.complete:
-            return tuple(frame for frame in subscription.recent if frame.id > self._after)
-        return await self._page(subscription.head)
+        if not subscription.complete:
+            return await self._page(subscription.head)
+        self._subscription = replace(subscription, recent=())  # or a follower would pin them
+        return tuple(frame for frame in subscription.recent if frame.id > self._after)
 
     async def _page(self, head: int) -> Frames:
         read = partial(_page, task_id=self._task, after=self._after, head=head)
@@ -118,11 +121,16 @@ def _stop() -> Frames:
 
 
 def _page(connection: Connection, task_id: str | None, after: int, head: int) -> Frames:
-    """Up to PAGE frames with ids in (after, head]."""
+    """The first frames with ids in (after, head], up to the limits of a page."""
     only = "task_id = ?3 AND" if task_id is not None else "?3 IS NULL AND"
     rows = connection.execute(
         "SELECT id, task_id, turn_id, type, data FROM channel_events"
         f" WHERE {only} id > ?1 AND id <= ?2 ORDER BY id LIMIT {PAGE}",
         (after, head, task_id),
     )
-    return tuple(stored(*row) for row in rows)
+    frames: list[Frame] = []
+    size = 0
+    while size < PAGE_BYTES and (row := rows.fetchone()) is not None:
+        frames.append(stored(*row))
+        size += len(frames[-1].wire)
+    return tuple(frames)
