@@ -217,7 +217,7 @@ async def test_cancelling_what_does_not_run_is_idle(tmp_path: Path) -> None:
         assert await stage.client.cancel() == idle
 
 
-# --- a client that leaves -------------------------------------------------------------------------
+# --- a client that leaves -----------------------------------------------------------------------
 
 
 @each_provider
@@ -234,7 +234,7 @@ async def test_a_client_that_leaves_does_not_stop_its_turn(provider: str, tmp_pa
         assert phases(stream.seen + rest) == ["started", "completed"]
 
 
-# --- a task that is busy --------------------------------------------------------------------------
+# --- a task that is busy ------------------------------------------------------------------------
 
 
 @asynccontextmanager
@@ -343,7 +343,7 @@ async def test_a_turn_seen_to_be_cancelled_leaves_its_task_free(tmp_path: Path) 
                 nursery.cancel_scope.cancel()  # nobody waits for the cancel's own answer
 
 
-# --- peers of a kind that tests/peers has no step for -----------------------------------------------
+# --- peers of a kind that tests/peers has no step for -------------------------------------------
 
 
 class Mute:

@@ -125,7 +125,7 @@ def summary(endings: list[str]) -> str:
     return ", ".join(f"{endings.count(one)} {one}" for one in sorted(set(endings)))
 
 
-# --- between the event log's own steps ------------------------------------------------------------
+# --- between the event log's own steps ----------------------------------------------------------
 
 RULES = """
 [[rule]]
@@ -187,7 +187,7 @@ async def scripted_length(folder: Path) -> int:
         return len(await engine.client.turn())
 
 
-# --- states that outlive a process ----------------------------------------------------------------
+# --- states that outlive a process --------------------------------------------------------------
 
 RECURSIVE = "echo ran >> ran.txt; chmod -R u+w ."
 """Counts how often it runs, and asks for permission: a recursive chmod always does."""
@@ -290,7 +290,7 @@ async def test_a_turn_that_is_queued_runs_after_a_restart(provider: str, tmp_pat
         assert [request.refused for request in peer.requests if request.refused] == []
 
 
-# --- stopping in order, and being killed while at it ----------------------------------------------
+# --- stopping in order, and being killed while at it --------------------------------------------
 
 
 @each_provider

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from socket import SO_RCVBUF, SOL_SOCKET
 from urllib.parse import urlsplit
 
 import h11
@@ -56,15 +57,26 @@ class Exchange:
 
 @asynccontextmanager
 async def exchanged(
-    url: str, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
+    url: str,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes = b"",
+    *,
+    receive_buffer: int | None = None,
 ) -> AsyncGenerator[Exchange]:
-    """Send a request; leaving closes the connection."""
+    """Send a request; leaving closes the connection.
+
+    `receive_buffer` bounds the bytes that the kernel takes for a client that does not read.
+    """
     parts = urlsplit(url)
-    assert parts.hostname is not None and parts.port is not None
-    socket = await trio.open_tcp_stream(parts.hostname, parts.port)
+    socket = trio.socket.socket()
     try:
-        exchange = Exchange(socket)
+        if receive_buffer is not None:
+            socket.setsockopt(SOL_SOCKET, SO_RCVBUF, receive_buffer)
+        await socket.connect((parts.hostname, parts.port))
+        exchange = Exchange(trio.SocketStream(socket))
         await exchange.send(method, target, headers, body)
         yield exchange
     finally:
-        await trio.aclose_forcefully(socket)
+        socket.close()
