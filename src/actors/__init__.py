@@ -42,3 +42,4 @@ from .trace import Traced as Traced
 from .tree import Tree as Tree
 from .tree import ref_of as ref_of
 from .tree import running_tree as running_tree
+from .work import work_span as work_span

@@ -20,6 +20,7 @@ LAYERS: Final[Sequence[frozenset[str]]] = (
     frozenset({"errors"}),
     frozenset({"config", "logs"}),
     frozenset({"actors"}),
+    frozenset({"traces"}),
     frozenset({"brain", "fleet"}),
     frozenset({"http"}),
     frozenset({"cli"}),

@@ -8,6 +8,7 @@ import msgspec
 import structlog
 import trio
 
+from ...actors import work_span
 from ...errors import SeptemberError
 from ..channels.channel import Channel
 from ..channels.events import Event, PermissionPrompt, ToolError, ToolResult
@@ -18,6 +19,7 @@ from . import transcript
 from .job import Job
 from .permissions import Allow, Ask, Decision, Deny, decide
 from .questions import Questions
+from .spans import ToolSpan
 from .tools import Tool, ToolContext, ToolOutput
 from .transcript import StoredCall
 from .validation import problems
@@ -67,9 +69,18 @@ class ToolRunner:
         call = answered[place]
         async with limit:
             began = trio.current_time()
-            output = await self._run_one(call)
+            output = await self._traced(call)
             duration = round((trio.current_time() - began) * 1000)
         answered[place] = await self._finish(call, output, duration)
+
+    async def _traced(self, call: StoredCall) -> ToolOutput:
+        job = self._job
+        payload = ToolSpan(job.task_id, job.turn_id, call.tool_call_id, call.tool, call.input)
+        with work_span(f"execute_tool {call.tool}", payload) as span:
+            output = await self._run_one(call)
+            if output.error is not None:
+                span.outcome, span.detail = output.error, output.text
+        return output
 
     async def _finish(self, call: StoredCall, output: ToolOutput, duration: int) -> StoredCall:
         """Make the answer durable and tell it, both at once."""
@@ -151,7 +162,8 @@ class ToolRunner:
         )
         await self._workshop.database.write(start)
         try:
-            return await tool.run(call.input, self._context(call, grants))
+            with work_span(f"run {call.tool}"):
+                return await tool.run(call.input, self._context(call, grants))
         except SeptemberError as error:
             return ToolOutput(error.message, error.code.lower())
         except Exception as error:

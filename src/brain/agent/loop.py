@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Final
 
-from ...actors import span_scope
+from ...actors import work_span
 from ...errors import SeptemberError
 from ..channels.channel import Channel
 from ..channels.events import ThreadLifecycle
@@ -18,6 +18,7 @@ from .execution import ToolRunner
 from .job import Job
 from .narration import Narrator, Told, call_events, usage_event
 from .resume import calls_to_resume
+from .spans import ChatSpan
 from .transcript import StoredCall
 from .workshop import Workshop
 
@@ -58,9 +59,11 @@ class AgentLoop:
     async def _ask_model(self, context: Context) -> Told:
         """One model call: told as it comes, stored when it is whole."""
         narrator = Narrator(self._channel, self._workshop.scrubber)
-        with span_scope():
+        chat = ChatSpan(self._job.task_id, self._job.turn_id)
+        with work_span("chat", chat):
             async with self._gateway.stream(self._call(context)) as pieces:
                 async for piece in pieces:
+                    chat.piece(piece)
                     await narrator.tell(piece)
         told = narrator.told()
         await self._store(told)

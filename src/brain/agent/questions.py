@@ -4,13 +4,16 @@ from typing import Final
 
 import trio
 
-from ...actors import ActorCrashed, ActorRef
+from ...actors import ActorCrashed, ActorRef, work_span
 from ..channels.events import Event, JsonObject
 from ..hitl import Answer, ApprovalMessage, Ask, Kind
 from .job import Job
+from .spans import WaitSpan
 
 ATTEMPTS: Final = 5
 """Asking again finds the same request, so a crash of Approvals costs the person nothing."""
+
+_OUTCOMES: Final = {"user": "ok", "expiry": "expired", "cancel": "cancelled"}
 
 
 class Questions:
@@ -40,7 +43,10 @@ class Questions:
         )  # fmt: skip
         self._leave_seat()
         try:
-            answer = await self._answered(request)
+            wait = WaitSpan(job.task_id, job.turn_id, kind, question)
+            with work_span(f"hitl {kind}", wait) as span:
+                answer = await self._answered(request)
+                span.outcome = _OUTCOMES[answer.by]
         finally:
             self._open -= 1
         await self._take_seat()

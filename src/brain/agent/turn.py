@@ -7,7 +7,7 @@ from typing import Final, TypeAlias, assert_never
 
 import trio
 
-from ...actors import Actor, Later, Message, Reply
+from ...actors import Actor, Later, Message, Reply, work_span
 from ...errors import SeptemberError
 from ..channels.channel import Channel
 from ..hitl import Withdraw
@@ -16,6 +16,7 @@ from .job import Job
 from .loop import AgentLoop
 from .opening import open_turn
 from .pulse import Pulse
+from .spans import TurnSpan
 from .workshop import Workshop
 
 CLOSING_S: Final = 5.0
@@ -95,13 +96,15 @@ class TurnRun:
 
     async def to_its_end(self, on_end: Callable[[], None]) -> None:
         """Run the turn, then write how it ended."""
-        try:
-            with self._scope:
-                await self._work()
-        except* SeptemberError as failures:
-            self._ending = self._ending or Ending("errored", "failed", _first(failures))
-        if self._ending is not None:
-            await self._close(self._ending)
+        with work_span(f"invoke_agent {self._job.agent.name}", TurnSpan.of(self._job)) as span:
+            try:
+                with self._scope:
+                    await self._work()
+            except* SeptemberError as failures:
+                self._ending = self._ending or Ending("errored", "failed", _first(failures))
+            if self._ending is not None:
+                span.outcome, span.detail = _outcome(self._ending)
+                await self._close(self._ending)
         self._ended.set()
         on_end()
 
@@ -121,6 +124,13 @@ class TurnRun:
             await self._channel.commit()
             await workshop.approvals.call(Withdraw(job.task_id, job.turn_id))
             await close(workshop.database, workshop.log, job.task_id, job.turn_id, ending)
+
+
+def _outcome(ending: Ending) -> tuple[str, str]:
+    """How the turn's span ended, and why."""
+    if ending.error is None:
+        return ending.phase, ending.reason
+    return ending.error.code, ending.error.message
 
 
 def _first(failures: BaseExceptionGroup[SeptemberError]) -> SeptemberError:

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import trio
 
-from ...actors import ActorError, ActorRef
+from ...actors import ActorError, ActorRef, work_span
 from ...errors import SeptemberError
 from ..channels.events import CacheHitRatioAlert, JsonObject
 from .budget import TurnBudget
@@ -177,18 +177,22 @@ class Gateway:
         provider = self._providers[target.provider]
         ticket = uuid4().hex
         stream = self._new_stream(target, failed)
-        try:
-            client = await self._permit(provider, ticket, target)
-            request = call.request(target.model, self._policy.max_tokens)
-            async with client.stream(request) as live:
-                await stream.open(live)
-                yield stream
-        except ProviderError as failure:
-            stream.outcome = Failed(failure.fault, failure.retry_after)
-            self._herald.cast(RecordFailure(target, failure.fault))
-            raise
-        finally:
-            provider.cast(Finish(ticket, stream.outcome))
+        with work_span(f"attempt {target.provider}", target) as span:
+            try:
+                client = await self._permit(provider, ticket, target)
+                request = call.request(target.model, self._policy.max_tokens)
+                async with client.stream(request) as live:
+                    await stream.open(live)
+                    yield stream
+            except ProviderError as failure:
+                stream.outcome = Failed(failure.fault, failure.retry_after)
+                span.detail = str(failure)
+                self._herald.cast(RecordFailure(target, failure.fault))
+                raise
+            finally:
+                if isinstance(stream.outcome, Failed):
+                    span.outcome = stream.outcome.fault.value
+                provider.cast(Finish(ticket, stream.outcome))
 
     async def _permit(
         self, provider: ActorRef[ProviderMessage], ticket: str, target: Target

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 import httpx2
 import trio
 
+from ...actors import current_span
 from .sse import guard
 
 C = TypeVar("C")
@@ -36,6 +37,9 @@ def http_client(timeouts: Timeouts) -> httpx2.AsyncClient:
     async def limit(request: httpx2.Request) -> None:
         request.extensions["timeout"] = limits.as_dict()
         request.headers["accept-encoding"] = "identity"  # the guard reads plain bytes
+        span = current_span()
+        if span is not None:
+            request.headers["traceparent"] = span.traceparent
 
     return httpx2.AsyncClient(
         http1=True,

@@ -1,0 +1,1 @@
+"""What was observed, made durable and readable: for the Engine and the orchestrator alike."""
