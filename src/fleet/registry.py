@@ -305,6 +305,18 @@ async def unfinished(session: Session, number: int) -> list[UUID]:
     return [cast("UUID", row["id"]) for row in rows]
 
 
+async def reseal(session: Session, keys: Sequence[tuple[str, str, UUID]]) -> int:
+    """Replace sealed keys, each `(old, new, engine)`, where they are still the old ones."""
+    return await session.execute(
+        "UPDATE engines e SET engine_key_enc = k.new"
+        " FROM unnest($1::text[], $2::text[], $3::uuid[]) AS k (old, new, id)"
+        " WHERE e.id = k.id AND e.engine_key_enc = k.old",
+        [old for old, _, _ in keys],
+        [new for _, new, _ in keys],
+        [engine_id for _, _, engine_id in keys],
+    )
+
+
 async def _owned(session: Session, product: UUID) -> int:
     value = await session.value(
         "SELECT count(*) FROM engines WHERE product_id = $1 AND status <> 'destroying'", product

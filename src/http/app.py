@@ -14,6 +14,7 @@ from . import errors
 from .auth import KeyRing
 from .cors import Cors
 from .dispatch import dispatch
+from .door import EngineDoor
 from .endpoint import Answer, AnyEndpoint, Events, HttpSettings, Json, Page, Service
 from .gate import Gate
 from .port import EnginePort
@@ -53,7 +54,8 @@ def engine_app(
     settings = settings or HttpSettings()
     service = Service(engine, keys, settings)
     lane = StreamLane(_routed(service, endpoints), service, endpoints)
-    return Gate(lane, keys, Cors(settings.cors_origins), max_body_bytes=settings.max_body_bytes)
+    cors = Cors(settings.cors_origins)
+    return Gate(lane, EngineDoor(keys), cors, max_body_bytes=settings.max_body_bytes)
 
 
 def _routed(service: Service, endpoints: tuple[AnyEndpoint, ...]) -> QuartTrio:

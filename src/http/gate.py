@@ -4,8 +4,6 @@ In this order: request id and trace, CORS preflight, key, body within its limit.
 request routed, so an unknown path or a broken body says nothing to a stranger.
 """
 
-from typing import Final
-
 import structlog
 from hypercorn.typing import (
     ASGIReceiveCallable,
@@ -18,18 +16,13 @@ from hypercorn.typing import (
 from ..actors import span_scope
 from ..errors import SeptemberError
 from ..logs import request_log
-from . import errors
 from .asgi import AsgiApp
-from .auth import ADMITTED, KeyRing, refusal
 from .body import Disconnected, discard_body, read_body
 from .cors import Cors, HeaderList
-from .pages.page import page
-from .visit import KEY_HEADER, VISIT, Visit, arrival
+from .door import KEYLESS, Door
+from .visit import VISIT, Visit, arrival
 
 _log = structlog.get_logger("september.http.access")
-
-KEYLESS: Final = frozenset({"/health"})
-"""Paths that need no key (contract, sections 2 and 3)."""
 
 
 class Gate:
@@ -38,14 +31,14 @@ class Gate:
     def __init__(
         self,
         app: AsgiApp,
-        keys: KeyRing,
+        door: Door,
         cors: Cors,
         *,
         max_body_bytes: int,
         body_timeout: float = 60.0,
     ) -> None:
         self._app = app
-        self._keys = keys
+        self._door = door
         self._cors = cors
         self._max_body_bytes = max_body_bytes
         self._body_timeout = body_timeout
@@ -84,7 +77,7 @@ class Gate:
             await _answer(receive, send, 204, granted, b"")
             return
         try:
-            self._check_key(visit)
+            await self._door.check(visit)
             visit.body = await read_body(
                 receive,
                 declared=visit.headers.get("content-length"),
@@ -92,17 +85,12 @@ class Gate:
                 within=self._body_timeout,
             )
         except SeptemberError as error:
-            await _refuse(visit, receive, send, error)
+            headers, body = self._door.refuse(visit, error)
+            await _answer(receive, send, error.status, headers, body)
         except Disconnected:
             return
         else:
             await self._app(scope, receive, send)
-
-    def _check_key(self, visit: Visit) -> None:
-        key = visit.headers.get(KEY_HEADER, "")
-        visit.standing = self._keys.check(key.encode("latin-1"))
-        if visit.standing not in ADMITTED and visit.path not in KEYLESS:
-            raise refusal(visit.standing, given=bool(key))
 
     def _outward(self, visit: Visit, send: ASGISendCallable) -> ASGISendCallable:
         """A `send` that stamps the answer with its ids and notes what became of it."""
@@ -122,17 +110,6 @@ class Gate:
             await send(event)
 
         return stamped
-
-
-async def _refuse(
-    visit: Visit, receive: ASGIReceiveCallable, send: ASGISendCallable, error: SeptemberError
-) -> None:
-    if error.status == 401 and visit.wants_page:
-        headers: HeaderList = [(b"content-type", b"text/html; charset=utf-8")]
-        await _answer(receive, send, 401, headers, page("sign_in").encode())
-        return
-    headers = [(name.encode(), value.encode()) for name, value in errors.headers(error)]
-    await _answer(receive, send, error.status, headers, errors.envelope(error))
 
 
 async def _answer(

@@ -89,15 +89,16 @@ async def watch_signals(
             shutdown.request()
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, service: str = "ENGINE") -> socket.socket:
     """Bind and listen. Port 0 takes any free one.
 
-    Raises ConfigError, naming ENGINE_HOST or ENGINE_PORT and the remedy.
+    Raises ConfigError, naming ENGINE_HOST or ENGINE_PORT (or those of `service`) and the remedy.
     """
     try:
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise ConfigError("ENGINE_HOST", f"{host!r} is not an address: {error.strerror}") from error
+        what = f"{host!r} is not an address: {error.strerror}"
+        raise ConfigError(f"{service}_HOST", what) from error
     family, kind, protocol, _, where = address[0]
     listener = socket.socket(family, kind, protocol)
     try:
@@ -106,21 +107,21 @@ def bind(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise _unbound(host, port, error) from error
+        raise _unbound(service, host, port, error) from error
     return listener
 
 
-def _unbound(host: str, port: int, error: OSError) -> ConfigError:
+def _unbound(service: str, host: str, port: int, error: OSError) -> ConfigError:
     match error.errno:
         case errno.EADDRINUSE:
             reason = f"port {port} on {host} is taken; stop what listens there or set another port"
-            return ConfigError("ENGINE_PORT", reason)
+            return ConfigError(f"{service}_PORT", reason)
         case errno.EACCES:
             reason = f"port {port} needs privileges; set a port above 1023"
-            return ConfigError("ENGINE_PORT", reason)
+            return ConfigError(f"{service}_PORT", reason)
         case _:
             reason = f"cannot listen on {host}: {error.strerror}; set an address of this machine"
-            return ConfigError("ENGINE_HOST", reason)
+            return ConfigError(f"{service}_HOST", reason)
 
 
 def address(listener: socket.socket) -> str:

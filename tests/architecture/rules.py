@@ -63,6 +63,8 @@ ANY: Final[Mapping[str, str]] = {
     "config.setting": "each value has the type of its own field",
     "fleet.registry": "the schema knows the types of columns, the checker cannot",
     "http.endpoint": "each endpoint has its own body",
+    "http.orchestrator.endpoint": "each endpoint has its own body",
+    "http.orchestrator.routes.docs": "a JSON Schema",
     "http.openapi": "a JSON Schema",
     "http.wire": "what comes off the wire",
     "logs": "structlog's own types",

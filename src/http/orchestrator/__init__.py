@@ -1,0 +1,1 @@
+"""The orchestrator over HTTP: a facade of the fleet."""
