@@ -1,4 +1,4 @@
-"""Maps src/ to the import package `september`; pyproject alone cannot rename and discover at once."""
+"""Maps src/ to the package `september`; pyproject alone cannot rename and discover at once."""
 
 from setuptools import find_packages, setup
 

@@ -40,6 +40,8 @@ class Setting:
         value: object = getattr(config, self.name.lower())
         if isinstance(value, tuple):
             return ",".join(map(str, cast("tuple[object, ...]", value)))
+        if isinstance(value, bool):
+            return str(value).lower()  # as it is written, not as Python says it
         return "" if value is None else str(value)
 
 

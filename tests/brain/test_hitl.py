@@ -1,11 +1,10 @@
 """Human in the loop: durable, answered once, expiring, found again by the same tool call."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
-import trio.testing
 
 from september.actors import ActorRef, ActorStopped
 from september.actors.testing import running
@@ -29,7 +28,7 @@ QUESTION = Ask("t", "turn-1", "call-1", "permission", "May I?", tool="bash", opt
 @asynccontextmanager
 async def approvals(
     brain: Brain, lifetime_s: float = 3600
-) -> AsyncIterator[ActorRef[ApprovalMessage]]:
+) -> AsyncGenerator[ActorRef[ApprovalMessage]]:
     async with running(Approvals(brain.database, brain.log, lifetime_s)) as ref:
         yield ref
 
