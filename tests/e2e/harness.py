@@ -26,6 +26,7 @@ def settings(folder: Path, **more: str) -> dict[str, str]:
     """The environment of an Engine whose brain is in `folder`; it plays scripted rules."""
     return {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         "HOME": str(folder),
         "ENGINE_API_KEY": KEY,
         "ENGINE_PORT": "0",

@@ -262,11 +262,13 @@ PIECES = 1500
 async def test_readers_that_stall_cost_little_and_hold_up_nobody(tmp_path: Path) -> None:
     text = Say("y" * PIECE * PIECES, size=PIECE)
     async with (
-        provider_peer("openai", script([text], [Say("Now. "), Wait("go"), text])) as peer,
+        provider_peer("openai", script([text], [text], [Say("Now. "), Wait("go"), text])) as peer,
         engine_process(peered(tmp_path, peer)) as engine,
         Client(engine.url) as client,
         AsyncExitStack() as stack,
     ):
+        await client.turn(task_id="first")
+        before = engine.resident_kib()
         alone = await seconds(client.turn(task_id="alone"))
         memory = engine.resident_kib()
         async with client.execute() as stream:
@@ -274,12 +276,13 @@ async def test_readers_that_stall_cost_little_and_hold_up_nobody(tmp_path: Path)
             stalled = [await stack.enter_async_context(stall(engine)) for _ in range(STALLED)]
             peer.release("go")
             crowded = await seconds(stream.rest())
-        grown = engine.resident_kib() - memory
+        # A turn keeps some of what it said in memory (the newest frames, the trace): beyond that.
+        cost = (engine.resident_kib() - memory) - (memory - before)
         megabytes = len(stream.raw) / 1e6
-        note("stalled readers", f"{STALLED} of a stream of {megabytes:.1f} MB: +{grown} KiB")
+        note("stalled readers", f"{STALLED} of a stream of {megabytes:.1f} MB cost {cost} KiB")
         note("reader beside them", f"{alone:.2f} s alone, {crowded:.2f} s")
         assert phases(stream.seen) == ["started", "completed"]
-        assert grown < 64 * 1024
+        assert cost < STALLED * 1024
         late = Stream(stalled[0])
         assert await late.rest() == stream.seen
         assert late.raw == stream.raw
