@@ -15,6 +15,8 @@ from ..errors import ConfigError, SeptemberError
 COMMANDS: Final[Mapping[str, str]] = {
     "engine": "Run an Engine.",
     "chat": "Talk to a running Engine.",
+    "orchestrator": "Run the orchestrator of a fleet of Engines.",
+    "fleet": "Operate a fleet through its orchestrator.",
     "demo": "Start an Engine on a fresh brain and play one turn.",
     "doctor": "Check that this machine can run an Engine.",
     "config": "Show every setting, its value and where it comes from.",

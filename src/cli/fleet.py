@@ -1,0 +1,230 @@
+"""`september fleet`: operate a fleet through its orchestrator."""
+
+import json
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Iterable
+
+import click
+import trio
+from cryptography.fernet import Fernet
+from rich.live import Live
+from rich.table import Table
+
+from .fleet_client import Entries, FleetClient, Row, user_path
+from .fleet_upgrade import Rollout, share
+from .terminal import console, printable, table
+
+
+@click.group()
+@click.option("--url", envvar="ORCH_URL", default="http://127.0.0.1:8000", show_default=True)
+@click.option("--key", envvar="ORCH_PLATFORM_KEY", default="", help="[ORCH_PLATFORM_KEY]")
+@click.option("--admin-key", envvar="ORCH_ADMIN_KEY", default="", help="[ORCH_ADMIN_KEY]")
+@click.pass_context
+def command(ctx: click.Context, url: str, key: str, admin_key: str) -> None:
+    """Operate a fleet through its orchestrator.
+
+    What concerns one product needs its key, what concerns all the admin's.
+    """
+    ctx.obj = FleetClient(url.rstrip("/"), key, admin_key)
+
+
+@command.command()
+def new_keys() -> None:
+    """Make the orchestrator's two keys, as lines of NAME=value."""
+    click.echo(f"ORCH_MASTER_KEY={Fernet.generate_key().decode()}")
+    click.echo(f"ORCH_ADMIN_KEY={secrets.token_urlsafe(48)}")
+
+
+@command.command()
+@click.argument("slug")
+@click.option("--name", help="Its name for people; default: the slug.")
+@click.option("--max-engines", type=int)
+@click.option("--rate-limit-rpm", type=int)
+@click.pass_obj
+def register(
+    client: FleetClient,
+    slug: str,
+    name: str | None,
+    max_engines: int | None,
+    rate_limit_rpm: int | None,
+) -> None:
+    """Register a product and show its key, this once."""
+    limits = {"max_engines": max_engines, "rate_limit_rpm": rate_limit_rpm}
+    policy = {key: value for key, value in limits.items() if value is not None}
+    body = {"slug": slug, "display_name": name or slug, "policy": policy}
+    _show(client.ask("POST", "/products/register", body))
+
+
+@command.command(name="ls")
+@click.option("--status", help="Only those in this state.")
+@click.pass_obj
+def list_engines(client: FleetClient, status: str | None) -> None:
+    """List Engines."""
+    console().print(_table(client.engines(status)))
+
+
+@command.command()
+@click.argument("user")
+@click.pass_obj
+def show(client: FleetClient, user: str) -> None:
+    """Show a user's Engine, with its key."""
+    _show(client.ask("GET", user_path(user)))
+
+
+@command.command()
+@click.argument("user")
+@click.option("--image", help="Default: ORCH_ENGINE_IMAGE.")
+@click.pass_obj
+def provision(client: FleetClient, user: str, image: str | None) -> None:
+    """Make an Engine for a user."""
+    body = {"user_id": user, "engine_version": image}
+    _show(client.ask("POST", "/engines/provision", body))
+
+
+@command.command()
+@click.argument("user")
+@click.option("--provision/--no-provision", default=False, help="Make one if there is none.")
+@click.option("--wake/--no-wake", default=True, help="Wake it if it sleeps.")
+@click.pass_obj
+def admit(client: FleetClient, user: str, provision: bool, wake: bool) -> None:
+    """Say where a user's Engine is."""
+    body = {"auto_provision": provision, "auto_wake": wake}
+    _show(client.ask("POST", user_path(user, "admit"), body))
+
+
+@command.command()
+@click.argument("user")
+@click.pass_obj
+def start(client: FleetClient, user: str) -> None:
+    """Start a stopped or sleeping Engine."""
+    _show(client.ask("POST", user_path(user, "start")))
+
+
+@command.command()
+@click.argument("user")
+@click.pass_obj
+def stop(client: FleetClient, user: str) -> None:
+    """Stop a running Engine."""
+    _show(client.ask("POST", user_path(user, "stop")))
+
+
+@command.command()
+@click.argument("user")
+@click.pass_obj
+def rotate_key(client: FleetClient, user: str) -> None:
+    """Give a running Engine a new key."""
+    _show(client.ask("POST", user_path(user, "rotate-key")))
+
+
+@command.command()
+@click.argument("user")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def destroy(client: FleetClient, user: str, yes: bool) -> None:
+    """Destroy a user's Engine with all it knows."""
+    if not yes:
+        click.confirm(f"Destroy the Engine of {user!r} and everything in its brain?", abort=True)
+    _show(client.ask("DELETE", user_path(user)))
+
+
+@command.command()
+@click.argument("engine")
+@click.option("--lines", default=100, show_default=True)
+@click.pass_obj
+def logs(client: FleetClient, engine: str, lines: int) -> None:
+    """Show the end of an Engine's log; ENGINE is its user or its id."""
+    row = client.find(engine)
+    answer = client.ask("GET", f"/admin/engines/{row.engine_id}/logs", lines=lines)
+    click.echo(printable(json.loads(answer)["text"]))
+
+
+@command.command()
+@click.option("--user", help="Only what concerns this user.")
+@click.option("--action", help="Only this action.")
+@click.option("--limit", default=50, show_default=True)
+@click.pass_obj
+def audit(client: FleetClient, user: str | None, action: str | None, limit: int) -> None:
+    """Show the audit log, newest first."""
+    found = client.get(Entries, "GET", "/admin/audit", user_id=user, action=action, limit=limit)
+    rows = table("id", "time", "user", "action", "by", "ms", "more")
+    for entry in found.entries:
+        more = json.dumps(entry.metadata, ensure_ascii=False)
+        took = "" if entry.duration_ms is None else str(entry.duration_ms)
+        cells = (entry.timestamp[:19], entry.user_id or "", entry.action, entry.actor, took, more)
+        rows.add_row(str(entry.id), *(printable(cell) for cell in cells))
+    console().print(rows)
+
+
+@command.command()
+@click.argument("days", type=float)
+@click.pass_obj
+def prune_audit(client: FleetClient, days: float) -> None:
+    """Delete entries of the audit log that are older than DAYS."""
+    _show(client.ask("POST", "/admin/audit/prune", {"older_than_days": days}))
+
+
+@command.command()
+@click.pass_obj
+def rotate_master_key(client: FleetClient) -> None:
+    """Seal every Engine's key with the newest of ORCH_MASTER_KEY.
+
+    First put the new key before the old one (NEW,OLD) and restart every orchestrator; after this
+    command the old one can go.
+    """
+    _show(client.ask("POST", "/admin/rotate-master-key"))
+
+
+@command.command()
+@click.option("--interval", default=2.0, show_default=True, help="Seconds between two looks.")
+@click.pass_obj
+def top(client: FleetClient, interval: float) -> None:
+    """Watch the fleet until Ctrl-C."""
+    with Live(console=console(), refresh_per_second=4) as live:
+        while True:
+            live.update(_table(client.engines()))
+            trio.run(trio.sleep, interval)
+
+
+@command.command()
+@click.option("--image", required=True, help="The image to go to.")
+@click.option("--canary", default="5%", show_default=True, help="Share to upgrade first.")
+@click.option("--at-once", default=5, show_default=True, help="How many at a time.")
+@click.pass_obj
+def upgrade(client: FleetClient, image: str, canary: str, at_once: int) -> None:
+    """Take every Engine to another image, a few first.
+
+    Each one is stopped, its brain is copied, it is made anew and probed, and put back as it was
+    if it does not get well. Exits 1 if one did not get there.
+    """
+    rows = [row for row in client.engines() if row.engine_version != image]
+    click.echo(f"{len(rows)} to upgrade", err=True)
+    failed = trio.run(Rollout(client, image, at_once).run, rows, share(canary))
+    sys.exit(1 if failed else 0)
+
+
+def _show(answer: bytes) -> None:
+    click.echo(json.dumps(json.loads(answer), indent=2, ensure_ascii=False))
+
+
+def _table(rows: Iterable[Row]) -> Table:
+    listed, counts = (
+        table("user", "status", "product", "image", "url", "healthy", "note"),
+        Counter[str](),
+    )
+    for row in rows:
+        counts[row.status] += 1
+        healthy = (row.last_health_at or "")[11:19]
+        cells = (
+            row.status,
+            row.product,
+            row.engine_version,
+            row.url or "",
+            healthy,
+            row.failure or "",
+        )
+        listed.add_row(printable(row.user_id), *(printable(cell) for cell in cells))
+    listed.caption = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    listed.caption_justify = "left"
+    return listed
