@@ -17,6 +17,8 @@ from ..actors import (
     running_tree,
 )
 from ..config import EngineConfig, Secret
+from ..traces.recorder import Recorder
+from ..traces.render import Renderer
 from .agent.toolbox import toolbox
 from .agent.turn import TurnMessage
 from .agent.workshop import Limits, Workshop
@@ -27,6 +29,7 @@ from .coordinator.slots import SlotMessage, TaskSlots
 from .herald.herald import HeraldMessage
 from .herald.tree import HeraldSpecs
 from .hitl import ApprovalMessage, Approvals
+from .raven.raven import Bounds, Raven, RavenMessage
 from .sandbox.sandbox import Sandbox, SandboxMessage
 from .security.secrets import SecretScrubber
 from .store.brain_file import BrainFile
@@ -46,12 +49,13 @@ class Engine:
     coordinator: ActorRef[CoordinatorMessage]
     sandbox: ActorRef[SandboxMessage]
     herald: ActorRef[HeraldMessage]
+    raven: ActorRef[RavenMessage]
 
 
 class EngineSpecs:
     """The specs of one Engine's actors. Their order is the order of start."""
 
-    def __init__(self, config: EngineConfig, catalog: Catalog) -> None:
+    def __init__(self, config: EngineConfig, catalog: Catalog, trace: Trace | None = None) -> None:
         self._config = config
         self._catalog = catalog
         brain = BrainFile(config.sqlite_db_path)
@@ -62,6 +66,9 @@ class EngineSpecs:
                 brain, migrations=config.migrations, migrations_dir=config.migrations_dir
             ),
         )
+        render = Renderer(self._scrubber.scrub)
+        self._recorder = Recorder(trace, render) if trace is not None else None
+        self.raven: ChildSpec[RavenMessage] = ChildSpec("raven", self._raven)
         self.log: ChildSpec[LogMessage] = ChildSpec("channels", lambda: EventLog(self.database()))
         self.herald = HeraldSpecs(config)
         self.sandbox: ChildSpec[SandboxMessage] = ChildSpec("sandbox", self._sandbox)
@@ -81,6 +88,7 @@ class EngineSpecs:
             "engine",
             (
                 self.store,
+                self.raven,
                 self.log,
                 self.herald.root,
                 self.sandbox,
@@ -93,6 +101,11 @@ class EngineSpecs:
     def database(self) -> Database:
         """The face of the brain, for whoever runs in this tree."""
         return Database(ref_of(self.store))
+
+    def _raven(self) -> Raven:
+        config = self._config
+        bounds = Bounds(config.trace_ttl, config.trace_max_mb * 2**20)
+        return Raven(self._recorder, self.database(), bounds)
 
     def _sandbox(self) -> Sandbox:
         config = self._config
@@ -139,7 +152,7 @@ async def running_engine(
     config: EngineConfig, catalog: Catalog, *, trace: Trace | None = None
 ) -> AsyncGenerator[Engine]:
     """Run an Engine while the body runs. Raises StartFailed (see its cause) if it cannot."""
-    specs = EngineSpecs(config, catalog)
+    specs = EngineSpecs(config, catalog, trace)
     async with running_tree(specs.root(), trace=trace) as tree:
         yield Engine(
             config=config,
@@ -150,4 +163,5 @@ async def running_engine(
             coordinator=tree.ref(specs.coordinator),
             sandbox=tree.ref(specs.sandbox),
             herald=tree.ref(specs.herald.herald),
+            raven=tree.ref(specs.raven),
         )

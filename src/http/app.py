@@ -9,6 +9,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from ..actors import Trace
 from ..errors import SeptemberError
 from . import errors
 from .auth import KeyRing
@@ -18,7 +19,17 @@ from .door import EngineDoor
 from .endpoint import Answer, AnyEndpoint, Events, HttpSettings, Json, Page, Service
 from .gate import Gate
 from .port import EnginePort
-from .routes import actors, admin, agents, conversations, execute, feedback, health, hitl
+from .routes import (
+    actors,
+    admin,
+    agents,
+    conversations,
+    execute,
+    feedback,
+    health,
+    hitl,
+    traces,
+)
 from .routes.docs import with_documentation
 from .sse import StreamLane
 from .visit import VISIT
@@ -29,6 +40,7 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
         *hitl.ENDPOINTS,
         *conversations.ENDPOINTS,
         *feedback.ENDPOINTS,
+        *traces.ENDPOINTS,
         *agents.ENDPOINTS,
         *health.ENDPOINTS,
         *admin.ENDPOINTS,
@@ -49,13 +61,19 @@ def engine_app(
     keys: KeyRing,
     settings: HttpSettings | None = None,
     endpoints: tuple[AnyEndpoint, ...] = ENDPOINTS,
+    trace: Trace | None = None,
 ) -> Gate:
-    """The ASGI app of one Engine: gate, then streams, then Quart."""
+    """The ASGI app of one Engine: gate, then streams, then Quart. `trace` gets each request."""
     settings = settings or HttpSettings()
     service = Service(engine, keys, settings)
     lane = StreamLane(_routed(service, endpoints), service, endpoints)
-    cors = Cors(settings.cors_origins)
-    return Gate(lane, EngineDoor(keys), cors, max_body_bytes=settings.max_body_bytes)
+    return Gate(
+        lane,
+        EngineDoor(keys),
+        Cors(settings.cors_origins),
+        max_body_bytes=settings.max_body_bytes,
+        trace=trace,
+    )
 
 
 def _routed(service: Service, endpoints: tuple[AnyEndpoint, ...]) -> QuartTrio:

@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 import trio
 
-from ..actors import ActorError, Snapshot
+from ..actors import ActorError
 from ..brain import conversations
 from ..brain.agent.request import TurnRequest
 from ..brain.catalog import Catalog, load_catalog
@@ -39,6 +39,7 @@ from .port import (
     StoredMessage,
 )
 from .streams import EventStream
+from .trace_bridge import TraceBridge
 
 DRAIN_POLL_S = 0.05
 """How often a drain looks whether turns still run."""
@@ -51,6 +52,7 @@ class EngineBridge:
         self._engine = engine
         self._began = time.monotonic()
         self._draining = False
+        self.traces = TraceBridge(engine)
 
     async def start(self, request: ExecuteRequest) -> EventStream:
         """Have the coordinator accept the turn, and follow it from its first event."""
@@ -203,10 +205,6 @@ class EngineBridge:
     async def save_keys(self, keys: KeyState) -> None:
         """Make a key rotation durable."""
         await save_keys(self._engine.database, keys)
-
-    def actors(self) -> Sequence[Snapshot]:
-        """Every actor and supervisor, now."""
-        return self._engine.tree.snapshot()
 
     async def drain(self) -> None:
         """Accept no more turns; wait for those that run, then close what is left.

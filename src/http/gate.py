@@ -4,6 +4,8 @@ In this order: request id and trace, CORS preflight, key, body within its limit.
 request routed, so an unknown path or a broken body says nothing to a stranger.
 """
 
+from typing import Final
+
 import structlog
 from hypercorn.typing import (
     ASGIReceiveCallable,
@@ -13,9 +15,10 @@ from hypercorn.typing import (
     Scope,
 )
 
-from ..actors import span_scope
+from ..actors import Trace
 from ..errors import SeptemberError
 from ..logs import request_log
+from ..traces.recorder import SILENT
 from .asgi import AsgiApp
 from .body import Disconnected, discard_body, read_body
 from .cors import Cors, HeaderList
@@ -23,6 +26,9 @@ from .door import KEYLESS, Door
 from .visit import VISIT, Visit, arrival
 
 _log = structlog.get_logger("september.http.access")
+
+QUIET: Final = ("/health", "/traces", "/actors", "/metrics", "/openapi.json", "/docs")
+"""Paths whose requests are not recorded unless the caller traces them: they are asked all day."""
 
 
 class Gate:
@@ -36,12 +42,14 @@ class Gate:
         *,
         max_body_bytes: int,
         body_timeout: float = 60.0,
+        trace: Trace | None = None,
     ) -> None:
         self._app = app
         self._door = door
         self._cors = cors
         self._max_body_bytes = max_body_bytes
         self._body_timeout = body_timeout
+        self._trace = trace or Trace(keep=0)
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -61,12 +69,15 @@ class Gate:
         VISIT.set(visit)  # this task ends with the request
         with (
             request_log(visit.request_id),
-            span_scope(visit.headers.get("traceparent")) as span,
+            self._trace.span(
+                f"{visit.method} {visit.path}", visit.request_id, traceparent=_traceparent(visit)
+            ) as span,
         ):
-            visit.traceparent = span.traceparent
+            visit.traceparent = span.scope.traceparent
             try:
                 await self._pass(visit, scope, receive, self._outward(visit, send))
             finally:
+                span.outcome, span.detail = _outcome(visit)
                 _write_access(visit)
 
     async def _pass(
@@ -125,6 +136,20 @@ async def _answer(
     await send({"type": "http.response.body", "body": body, "more_body": True})
     await discard_body(receive)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _traceparent(visit: Visit) -> str | None:
+    """The caller's trace; without one, what only looks at the Engine leaves no trace of its own."""
+    given = visit.headers.get("traceparent")
+    return given or (SILENT if visit.path.startswith(QUIET) else None)
+
+
+def _outcome(visit: Visit) -> tuple[str, str]:
+    """What became of a request, for its span."""
+    if not visit.finished:
+        return "client_left", f"the client left after {visit.sent} bytes of the answer"
+    status = visit.status or 0
+    return "ok" if status < 400 else f"http_{status}", str(status)
 
 
 def _write_access(visit: Visit) -> None:

@@ -5,15 +5,15 @@ Times are ISO-8601 with milliseconds and Z. Every method may raise SeptemberErro
 the answer's status and envelope.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
-from typing import Annotated, Literal, Protocol, Self, TypeAlias
+from collections.abc import Sequence
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 from msgspec import Meta, Struct
 
-from ..actors import Snapshot
 from ..brain.channels.events import HitlRequest, JsonObject
 from ..brain.herald.conversation import Block, ImageBlock
+from .stream_port import Stream as Stream
+from .trace_port import TracePort
 
 MediaBlock: TypeAlias = ImageBlock
 """What may be attached to a message (contract, section 4.1)."""
@@ -183,42 +183,13 @@ class KeyState(Struct, frozen=True, kw_only=True):
     retired: tuple[RetiredKey, ...] = ()
 
 
-class Stream(Protocol):
-    """Events of one turn or of a replay, as encoded SSE frames.
-
-    Each item of `chunks` is one or more whole frames; it ends by itself after the last one.
-    Entering subscribes the caller until it leaves; the turn itself is not touched by leaving.
-    The caller may leave in the middle of `chunks`: `__aexit__` must close that too, if it is a
-    generator, and must not need more than a moment when it is cancelled.
-    """
-
-    @property
-    def task_id(self) -> str | None:
-        """The task whose events these are; None for all tasks."""
-        ...
-
-    @property
-    def turn_id(self) -> str | None:
-        """The turn whose events these are; None for a replay."""
-        ...
-
-    @property
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The frames."""
-        ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None: ...
-
-
 class EnginePort(Protocol):
     """An Engine, as the routes see it."""
+
+    @property
+    def traces(self) -> TracePort:
+        """What it records of itself."""
+        ...
 
     async def start(self, request: ExecuteRequest) -> Stream:
         """Accept a turn; a refusal is raised before any event exists."""
@@ -270,10 +241,6 @@ class EnginePort(Protocol):
 
     async def save_keys(self, keys: KeyState) -> None:
         """Make a key rotation durable; returns when it is."""
-        ...
-
-    def actors(self) -> Sequence[Snapshot]:
-        """Every actor and supervisor, now."""
         ...
 
     async def drain(self) -> None:

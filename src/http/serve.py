@@ -49,9 +49,10 @@ async def _serve_engine(config: EngineConfig, on_ready: Callable[[str], None] | 
     shutdown = Shutdown()
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(watch_signals, shutdown))
-        async with running_engine(config, catalog, trace=Trace()) as engine:
+        trace = Trace()
+        async with running_engine(config, catalog, trace=trace) as engine:
             bridge = EngineBridge(engine)
-            app = engine_app(bridge, await _keys(engine), _http_settings(config))
+            app = engine_app(bridge, await _keys(engine), _http_settings(config), trace=trace)
             async with trio.open_nursery() as serving:
                 times = ServerTimes(drain=config.drain_timeout_s + CLOSING_S)
                 serving_app = partial(

@@ -26,6 +26,12 @@ _OWN_PARENT: Final = f"{1:016x}"
 SILENT: Final = f"00-{_OWN_TRACE}-{_OWN_PARENT}-00"
 """Traceparent of work that is not recorded unless it fails: the recorder's own, and probes."""
 
+
+def joining(trace_id: str) -> str:
+    """The traceparent of work that belongs to this trace, without a cause within it."""
+    return f"00-{trace_id}-{_OWN_PARENT}-01"
+
+
 _DETAIL_LENGTH: Final = 1_000
 
 

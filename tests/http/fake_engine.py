@@ -7,10 +7,10 @@ from typing import Self
 
 import trio
 
-from september.actors import Snapshot
 from september.brain.channels.events import HitlRequest
 from september.brain.herald.conversation import TextBlock
 from september.errors import SeptemberError
+from september.http.memory_port import MemoryPort
 from september.http.port import (
     Activity,
     AgentInfo,
@@ -28,6 +28,8 @@ from september.http.port import (
     ReplayRequest,
     StoredMessage,
 )
+
+from .fake_traces import FakeTraces
 
 NOW = "2026-11-20T10:00:00.000Z"
 
@@ -78,6 +80,7 @@ class FakeEngine:
     refusal: BaseException | None = None
     status: str = "ok"
     requests: list[object] = field(default_factory=list[object])
+    memory: MemoryPort = field(init=False)  # tested with a real one: test_memory.py
     saved: list[KeyState] = field(default_factory=list[KeyState])
     open_streams: int = 0
     entered: trio.Event = field(default_factory=trio.Event)
@@ -170,8 +173,9 @@ class FakeEngine:
         self._asked(keys)
         self.saved.append(keys)
 
-    def actors(self) -> Sequence[Snapshot]:
-        return (Snapshot("engine", "running", 1, 0, 5, 0, 1, 256, "", None, ()),)
+    @property
+    def traces(self) -> FakeTraces:
+        return FakeTraces(self._asked)
 
     async def drain(self) -> None:
         self.draining = True

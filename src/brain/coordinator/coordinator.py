@@ -18,8 +18,10 @@ from ...actors import (
     Message,
     Reply,
     current_span,
+    work_span,
 )
 from ...errors import SeptemberError
+from ...traces.recorder import joining
 from ..agent import closing, opening
 from ..agent.closing import ABANDONED, CANCELLED, Ending
 from ..agent.files import check_path
@@ -332,6 +334,12 @@ class Coordinator(Actor[CoordinatorMessage]):
         elif found.asks or found.status == "queued":
             await self._run(turn, resumed=found.asks)
         else:
+            await self._repair(turn)
+
+    async def _repair(self, turn: NewTurn) -> None:
+        """Close a turn whose process ended, within the turn's own trace."""
+        with work_span("repair turn", turn, traceparent=joining(turn.trace_id)) as span:
+            span.outcome, span.detail = closing.INTERRUPTED.code, closing.INTERRUPTED.message
             await self._close(turn, ABANDONED)
 
 

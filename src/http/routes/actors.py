@@ -1,29 +1,46 @@
 """The actors of the running tree."""
 
-from msgspec import Struct
+from functools import partial
+from typing import Annotated
 
-from ...actors import Snapshot
-from ..endpoint import Endpoint, Exchange, Json, Nothing
+from msgspec import Meta
+
+from ..endpoint import Endpoint, Events, Exchange, Json, Nothing
+from ..trace_port import ActorList
+from ..wire import Input
 
 
-class ActorList(Struct, frozen=True, kw_only=True):
-    """Every actor and supervisor, parents before children."""
+class WatchQuery(Input, frozen=True, kw_only=True):
+    """How often to look."""
 
-    actors: tuple[Snapshot, ...]
+    every_ms: Annotated[int, Meta(ge=100, le=60_000, description="Time between two looks")] = 1000
 
 
 async def actors(exchange: Exchange[Nothing]) -> Json:
     """What each actor is doing now."""
-    return Json(ActorList(actors=tuple(exchange.engine.actors())))
+    return Json(exchange.engine.traces.actors())
+
+
+async def watch(exchange: Exchange[WatchQuery]) -> Events:
+    """The same, again and again."""
+    return Events(partial(exchange.engine.traces.watch, exchange.input.every_ms / 1000))
 
 
 ENDPOINTS = (
     Endpoint(
         "GET",
         "/actors",
-        "Show every actor: state, restarts, mailbox, and the message it is handling.",
+        "Show every actor: state, restarts, mailbox, the message it handles, whom it waits for.",
         actors,
         Nothing,
         answers=ActorList,
+    ),
+    Endpoint(
+        "GET",
+        "/actors/stream",
+        "Watch every actor: events `actors`, each as GET /actors answers.",
+        watch,
+        WatchQuery,
+        streams=True,
     ),
 )
