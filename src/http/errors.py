@@ -68,7 +68,7 @@ def explain(error: BaseException) -> SeptemberError:
     _log.error("request failed", trace_id=trace_id, exc_info=found)
     return SeptemberError(
         "INTERNAL",
-        f"the Engine failed at this request; its log and trace {trace_id} say why",
+        f"this request failed; the log and trace {trace_id} say why",
         {"trace_id": trace_id},
     )
 

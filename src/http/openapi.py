@@ -1,7 +1,7 @@
 """OpenAPI 3.1, generated from the endpoint table and the structs it names."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final, Protocol, TypeAlias, get_args
 
@@ -51,7 +51,8 @@ class Api:
     """What is said of an API as a whole.
 
     `keys` are the headers that hold its keys, by scheme; `asks` says which scheme a path needs,
-    None for none. `anywhere` are refusals of every request with a key.
+    None for none. `anywhere` are refusals of every request with a key. `texts` are the media
+    types of paths that answer neither JSON nor a page.
     """
 
     title: str
@@ -61,6 +62,7 @@ class Api:
     anywhere: Mapping[str, tuple[str, ...]]
     error: Schema
     events: tuple[Any, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def error_schema(statuses: Mapping[str, int]) -> Schema:
@@ -143,7 +145,7 @@ def _operation(
         "tags": [endpoint.path.split("/")[1].removesuffix(".json")],
         "parameters": list(_parameters(endpoint, components)),
         "responses": {
-            "200": _success(endpoint, known),
+            "200": _success(endpoint, api, known),
             **_refusals(endpoint, api),
         },
     }
@@ -178,13 +180,14 @@ def _parameter(name: str, where: str, schema: Schema, *, required: bool = False)
     return parameter
 
 
-def _success(endpoint: Described, known: Mapping[str, Schema]) -> Schema:
+def _success(endpoint: Described, api: Api, known: Mapping[str, Schema]) -> Schema:
     if endpoint.streams:
         events = {kind.type: known[repr(kind)] for kind in _EVENTS}
         content: Schema = {"text/event-stream": {"schema": {"type": "string"}, "x-events": events}}
         return {"description": "Server-sent events: `id`, `event`, `data`", "content": content}
     if endpoint.answers is None:
-        return {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}
+        kind = api.texts.get(endpoint.path, "text/html")
+        return {"description": "A text", "content": {kind: {"schema": {"type": "string"}}}}
     schema = known[repr(endpoint.answers)]
     return {"description": "Done", "content": {"application/json": {"schema": schema}}}
 

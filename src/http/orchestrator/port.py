@@ -62,8 +62,8 @@ class LogsQuery(Input, frozen=True, kw_only=True):
 class AuditQuery(Input, frozen=True, kw_only=True):
     """Which entries; `before` is the id to go on from."""
 
-    user_id: str | None = None
-    action: str | None = None
+    user_id: UserId | None = None
+    action: Annotated[str, Meta(pattern="^[a-z_]{1,40}$")] | None = None
     before: Annotated[int, Meta(ge=1, le=2**62)] | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 

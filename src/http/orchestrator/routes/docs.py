@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from ....errors import FLEET_STATUS
+from ....fleet.metrics import CONTENT_TYPE
 from ...endpoint import Json, Nothing, Page
 from ...openapi import Api, document
 from ...pages.page import page
@@ -40,6 +41,7 @@ API: Final = Api(
         "AdminKey": ("INVALID_ADMIN_KEY", "INTERNAL"),
     },
     error=_ERROR,
+    texts={path: CONTENT_TYPE for path in ("/metrics/prometheus", "/admin/metrics")},
 )
 
 
