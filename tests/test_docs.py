@@ -130,7 +130,7 @@ def test_the_protocol_page_has_every_error_code() -> None:
 
 def test_a_reader_of_the_readme_sees_something_run_by_line_45() -> None:
     lines = README.read_text().splitlines()
-    assert len(lines) <= 100
+    assert len(lines) <= 120
     assert next(n for n, line in enumerate(lines, 1) if line.startswith("id: ")) <= 45
 
 
