@@ -17,6 +17,7 @@ from ..errors import SeptemberError
 from .channels.events import Event, HitlRequest, HitlResolved, JsonObject
 from .channels.log import LogMessage, append
 from .clock import iso, new_id, now_ms
+from .security.secrets import SecretScrubber
 from .store.connection import Connection
 from .store.database import Database
 
@@ -110,10 +111,17 @@ ApprovalMessage: TypeAlias = Ask | Respond | Withdraw | ListPending | Expire
 class Approvals(Actor[ApprovalMessage]):
     """Keeps the open questions, wakes the turn whose question is answered."""
 
-    def __init__(self, database: Database, log: ActorRef[LogMessage], lifetime_s: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        log: ActorRef[LogMessage],
+        lifetime_s: float,
+        scrubber: SecretScrubber | None = None,
+    ) -> None:
         self._database = database
         self._log = log
         self._lifetime_ms = int(lifetime_s * 1000)
+        self._scrubber = scrubber or SecretScrubber()
         self._waiting: dict[str, _Wait] = {}
 
     async def handle(self, msg: ApprovalMessage) -> Reply | Later:
@@ -178,7 +186,7 @@ class Approvals(Actor[ApprovalMessage]):
         event = HitlResolved(
             request_id=request.request_id,
             task_id=request.task_id,
-            answer=answer.text,
+            answer=self._scrubber.scrub(answer.text) if answer.text is not None else None,
             by=answer.by,
         )
         settle = partial(_settle, request_id=request.request_id, answer=answer)

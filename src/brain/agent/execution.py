@@ -43,7 +43,7 @@ class ToolRunner:
         self._tools = tools
         self._workspace = workshop.workspaces / job.folder
         self._roots = (self._workspace, *workshop.roots)
-        self._questions = Questions(workshop.approvals, job)
+        self._questions = Questions(workshop.approvals, job, workshop.scrubber)
 
     async def run(self, calls: Sequence[StoredCall]) -> ChatMessage:
         """Answer every call that has no answer yet; return the message with all answers."""
@@ -143,7 +143,7 @@ class ToolRunner:
                 return _refusal(await self._ask(tool, call, reason)) or grants
 
     async def _ask(self, tool: Tool, call: StoredCall, reason: str) -> Answer:
-        name = tool.definition.name
+        name, reason = tool.definition.name, self._workshop.scrubber.scrub(reason)
         prompt = PermissionPrompt(tool_call_id=call.tool_call_id, tool=name, reason=reason)
         return await self._questions.ask(
             call.tool_call_id,

@@ -7,6 +7,7 @@ import trio
 from ...actors import ActorCrashed, ActorRef, work_span
 from ..channels.events import Event, JsonObject
 from ..hitl import Answer, ApprovalMessage, Ask, Kind
+from ..security.secrets import SecretScrubber
 from .job import Job
 from .spans import WaitSpan
 
@@ -17,11 +18,14 @@ _OUTCOMES: Final = {"user": "ok", "expiry": "expired", "cancel": "cancelled"}
 
 
 class Questions:
-    """Asks on behalf of one turn."""
+    """Asks on behalf of one turn; what it asks is shown without the secrets in it."""
 
-    def __init__(self, approvals: ActorRef[ApprovalMessage], job: Job) -> None:
+    def __init__(
+        self, approvals: ActorRef[ApprovalMessage], job: Job, scrubber: SecretScrubber
+    ) -> None:
         self._approvals = approvals
         self._job = job
+        self._scrub = scrubber.scrub
         self._open = 0
 
     async def ask(
@@ -37,6 +41,8 @@ class Questions:
     ) -> Answer:
         """Wait for the person's answer; days, if need be. Safe to repeat for the same call."""
         job = self._job
+        question = self._scrub(question)
+        options = tuple(map(self._scrub, options))
         request = Ask(
             job.task_id, job.turn_id, tool_call_id, kind, question, tool, arguments, options,
             announce,
