@@ -24,7 +24,8 @@ class Exchange:
     async def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
         """Send the request and read the head of the answer."""
         fields = {"Host": "engine", "Content-Length": str(len(body)), **headers}
-        request = h11.Request(method=method, target=target, headers=list(fields.items()))
+        raw = [(name, value.encode("latin-1")) for name, value in fields.items()]
+        request = h11.Request(method=method, target=target, headers=raw)
         data = [self._http.send(event) for event in (request, h11.Data(data=body))]
         ended = self._http.send(h11.EndOfMessage())
         await self.socket.send_all(b"".join(part for part in (*data, ended) if part))
