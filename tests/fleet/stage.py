@@ -1,5 +1,6 @@
 """An orchestrator on the fake backend and a real PostgreSQL, with its clocks turned down."""
 
+import base64
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -7,7 +8,6 @@ from functools import partial
 from uuid import UUID, uuid4
 
 import trio
-from cryptography.fernet import Fernet
 
 from september.config import FleetConfig, Secret
 from september.errors import SeptemberError
@@ -22,7 +22,7 @@ from september.fleet.rounds import GoRound
 from september.fleet.store.database import Session
 from september.fleet.tree import Fleet, running_fleet
 
-MASTER = Fernet.generate_key().decode()
+MASTER = base64.urlsafe_b64encode(b"a master key for tests of 32 by.").decode()
 
 NEVER = 3600.0
 
