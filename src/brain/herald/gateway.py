@@ -181,9 +181,15 @@ class Gateway:
             try:
                 client = await self._permit(provider, ticket, target)
                 request = call.request(target.model, self._policy.max_tokens)
-                async with client.stream(request) as live:
-                    await stream.open(live)
-                    yield stream
+                shown = False
+                with stream.guard:
+                    async with client.stream(request) as live:
+                        await stream.open(live)
+                        shown = True
+                        yield stream
+                if stream.guard.cancelled_caught:
+                    late = stream.timed_out()
+                    raise stream.final(late) if shown else late
             except ProviderError as failure:
                 stream.outcome = Failed(failure.fault, failure.retry_after)
                 span.detail = str(failure)

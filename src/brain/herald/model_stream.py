@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from math import inf
 from typing import TypeAlias
 
 import trio
@@ -44,7 +45,8 @@ class ModelStream:
 
     `until` (a trio time) bounds the whole call, `idle_s` the silence inside a text block. Outside
     of one a live model may have nothing to show for minutes (hidden thinking, a long tool call);
-    there the adapter, which sees the wire, tells silence from work.
+    there the adapter, which sees the wire, tells silence from work. Whoever holds the stream
+    open enters `guard` around it, and raises `timed_out` when it caught a cancellation.
     """
 
     def __init__(
@@ -64,6 +66,9 @@ class ModelStream:
         self._live: AsyncIterator[Piece] | None = None
         self._in_text = False
         self.outcome: Outcome = Abandoned()
+        # One scope for the whole call, armed only while a read waits: a scope for each read
+        # would cost more than the read of a piece that is already here.
+        self.guard = trio.CancelScope()
 
     async def open(self, live: AsyncIterator[Piece]) -> None:
         """Read until something must be shown. Raises ProviderError, after which one may retry."""
@@ -87,9 +92,7 @@ class ModelStream:
         try:
             return await self._read(self._live)
         except ProviderError as failure:
-            self._live = None
-            self.outcome = Failed(failure.fault, failure.retry_after)
-            raise self._explain(failure) from failure
+            raise self.final(failure) from failure
 
     async def _read(self, live: AsyncIterator[Piece]) -> ModelPiece:
         while True:
@@ -103,16 +106,28 @@ class ModelStream:
                 return piece
 
     async def _next(self, live: AsyncIterator[Piece]) -> Piece:
-        idle = trio.current_time() + self._idle_s
-        deadline = min(self._until, idle) if self._in_text else self._until
-        with trio.CancelScope(deadline=deadline):
-            try:
-                return await anext(live)
-            except StopAsyncIteration:
-                raise self._error(Fault.CUT, "the stream ended before the answer did") from None
-        if deadline == self._until:
-            raise self._error(Fault.TIMEOUT, "the call took longer than LLM_TIMEOUT_S")
-        raise self._error(Fault.TIMEOUT, f"silent for {self._idle_s:g} s (LLM_IDLE_TIMEOUT_S)")
+        until = self._until
+        if self._in_text:
+            until = min(until, trio.current_time() + self._idle_s)
+        self.guard.deadline = until
+        try:
+            return await anext(live)
+        except StopAsyncIteration:
+            raise self._error(Fault.CUT, "the stream ended before the answer did") from None
+        finally:
+            self.guard.deadline = inf
+
+    def timed_out(self) -> ProviderError:
+        """Why the guard has cancelled a read."""
+        if trio.current_time() >= self._until:
+            return self._error(Fault.TIMEOUT, "the call took longer than LLM_TIMEOUT_S")
+        return self._error(Fault.TIMEOUT, f"silent for {self._idle_s:g} s (LLM_IDLE_TIMEOUT_S)")
+
+    def final(self, failure: ProviderError) -> SeptemberError:
+        """What a failure is once something has been shown: no retry can take that back."""
+        self._live = None
+        self.outcome = Failed(failure.fault, failure.retry_after)
+        return self._explain(failure)
 
     def _note_block(self, piece: Piece) -> None:
         if isinstance(piece, BlockStarted | BlockStopped):

@@ -1,7 +1,7 @@
 """One streaming model call over an SDK: opened, read to its end, or left at once."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import trio
@@ -79,12 +79,13 @@ async def _next(
     stream: AsyncIterator[SdkEvent], reader: StreamReader, explain: Explain, otherwise: Fault
 ) -> SdkEvent:
     """The next event, or `_END`. Once the message is whole nothing that follows can hurt it."""
-    try:
-        with trio.move_on_after(_LINGER if reader.whole else float("inf")):
+    if not reader.whole:
+        try:
             return await anext(stream, _END)
-    except Exception as error:
-        if not reader.whole:
+        except Exception as error:
             raise explain(error, otherwise) from None
+    with trio.move_on_after(_LINGER), suppress(Exception):
+        return await anext(stream, _END)
     return _END
 
 
