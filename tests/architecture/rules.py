@@ -42,6 +42,10 @@ LAZY: Final[Mapping[str, frozenset[str]]] = {
     "brain.herald.openai": frozenset({"openai"}),
     "brain.herald.gemini": frozenset({"google"}),
     "brain.herald.embedder_local": frozenset({"numpy", "safetensors", "tokenizers"}),
+    "fleet.backends.docker": frozenset({"docker", "requests"}),
+    "brain.memory.codes": frozenset({"numpy"}),
+    "brain.memory.episode_ranking": frozenset({"numpy"}),
+    "brain.memory.vectors": frozenset({"numpy"}),
 }
 """What may be imported inside a function: provider SDKs and heavy libraries, where used."""
 
@@ -58,9 +62,11 @@ ANY: Final[Mapping[str, str]] = {
     "brain.herald.openai": "the SDK's own types",
     "brain.herald.openai_wire": "the SDK's own types",
     "brain.herald.stream": "the SDK's own types",
+    "brain.memory.codes": "numpy is loaded late",
     "brain.store.connection": "the schema knows the types of columns, the checker cannot",
     "brain.store.store": "each call has its own type of answer",
     "config.setting": "each value has the type of its own field",
+    "fleet.backends.docker": "the SDK's own types",
     "fleet.registry": "the schema knows the types of columns, the checker cannot",
     "http.endpoint": "each endpoint has its own body",
     "http.orchestrator.endpoint": "each endpoint has its own body",

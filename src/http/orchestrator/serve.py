@@ -4,7 +4,6 @@ import gc
 import sys
 from collections.abc import Callable
 from functools import partial
-from uuid import UUID
 
 import structlog
 import trio
@@ -13,8 +12,7 @@ from ...actors import ActorError, Trace
 from ...actors.errors import root_cause
 from ...config import FleetConfig
 from ...errors import ConfigError, SeptemberError
-from ...fleet.backends.backend import Backend
-from ...fleet.backends.subprocess import SubprocessBackend
+from ...fleet.backends.choice import make_backend
 from ...fleet.engine_client import open_client
 from ...fleet.store.database import event_loop
 from ...fleet.tree import running_fleet
@@ -62,12 +60,6 @@ async def _serve(config: FleetConfig, on_ready: Callable[[str], None] | None) ->
                 if on_ready is not None:
                     on_ready(url)
         nursery.cancel_scope.cancel(reason="the orchestrator has ended")
-
-
-def make_backend(config: FleetConfig, fleet_id: UUID) -> Backend:
-    """The backend that is configured."""
-    root = config.orch_data_dir / "engines"
-    return SubprocessBackend(root, config.engine_env, config.orch_catalog_mount_path)
 
 
 async def _nothing() -> None:
