@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from math import inf
 from typing import TypeAlias
 
 import trio
@@ -66,9 +65,10 @@ class ModelStream:
         self._live: AsyncIterator[Piece] | None = None
         self._in_text = False
         self.outcome: Outcome = Abandoned()
-        # One scope for the whole call, armed only while a read waits: a scope for each read
-        # would cost more than the read of a piece that is already here.
+        # One scope for the whole call: one for each read would cost more than the read of a
+        # piece that is already here.
         self.guard = trio.CancelScope()
+        self._reading = False
 
     async def open(self, live: AsyncIterator[Piece]) -> None:
         """Read until something must be shown. Raises ProviderError, after which one may retry."""
@@ -106,22 +106,31 @@ class ModelStream:
                 return piece
 
     async def _next(self, live: AsyncIterator[Piece]) -> Piece:
-        until = self._until
-        if self._in_text:
-            until = min(until, trio.current_time() + self._idle_s)
-        self.guard.deadline = until
+        self._arm()
+        self._reading = True
         try:
-            return await anext(live)
+            piece = await anext(live)
         except StopAsyncIteration:
             raise self._error(Fault.CUT, "the stream ended before the answer did") from None
-        finally:
-            self.guard.deadline = inf
+        self._reading = False
+        return piece
+
+    def _arm(self) -> None:
+        """Push the guard's deadline on, but only when it is off by a tenth of the idle time."""
+        due = self._until
+        if self._in_text:
+            due = min(due, trio.current_time() + self._idle_s)
+        if abs(due - self.guard.deadline) > self._idle_s / 10:
+            self.guard.deadline = due
 
     def timed_out(self) -> ProviderError:
-        """Why the guard has cancelled a read."""
+        """Why the guard has cancelled: usually a read, rarely a reader that did not come back."""
         if trio.current_time() >= self._until:
             return self._error(Fault.TIMEOUT, "the call took longer than LLM_TIMEOUT_S")
-        return self._error(Fault.TIMEOUT, f"silent for {self._idle_s:g} s (LLM_IDLE_TIMEOUT_S)")
+        silence = f"{self._idle_s:g} s (LLM_IDLE_TIMEOUT_S)"
+        if not self._reading:
+            return self._error(Fault.TIMEOUT, f"its answer was not read on for {silence}")
+        return self._error(Fault.TIMEOUT, f"silent for {silence}")
 
     def final(self, failure: ProviderError) -> SeptemberError:
         """What a failure is once something has been shown: no retry can take that back."""
