@@ -4,13 +4,11 @@ import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import apsw
+from september.brain.store.connection import Handle, Row, connect
 
 from .client import Event
-
-Row = tuple[Any, ...]
 
 OF_A_TASK = (
     "conversations",
@@ -25,9 +23,9 @@ OF_A_TASK = (
 
 
 @contextmanager
-def reading(path: Path) -> Generator[apsw.Connection]:
-    """A read-only connection. apsw like the Engine's own: two SQLites in one process drop locks."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+def opened(path: Path, *, read_only: bool = False) -> Generator[Handle]:
+    """A connection, of the Engine's SQLite: two of them in one process drop each other's locks."""
+    connection = connect(path, read_only=read_only)
     connection.set_busy_timeout(5000)
     try:
         yield connection
@@ -38,19 +36,22 @@ def reading(path: Path) -> Generator[apsw.Connection]:
 @contextmanager
 def writing(path: Path) -> Generator[None]:
     """Hold the brain's write lock: whoever commits meanwhile waits for us."""
-    connection = apsw.Connection(str(path))
-    try:
+    with opened(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
-    finally:
-        connection.close()
+
+
+def change(path: Path, sql: str) -> None:
+    """Change a brain that no Engine has open."""
+    with opened(path) as connection:
+        connection.execute(sql)
 
 
 def rows(path: Path, sql: str, *values: Any) -> list[Row]:
     """The rows of a query."""
-    with reading(path) as connection:
-        return [cast("Row", row) for row in connection.execute(sql, values)]
+    with opened(path, read_only=True) as connection:
+        return connection.execute(sql, values).fetchall()
 
 
 def logged(path: Path, task_id: str = "task") -> list[Event]:

@@ -177,8 +177,8 @@ class Client:
 
     async def messages(self, task_id: str = "task") -> list[dict[str, Any]]:
         """The task's transcript."""
-        conversation = await self.get(f"/conversations/{task_id}")
-        return conversation["messages"]
+        messages: list[dict[str, Any]] = (await self.get(f"/conversations/{task_id}"))["messages"]
+        return messages
 
 
 def _answer(response: httpx2.Response) -> Any:

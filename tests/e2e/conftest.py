@@ -4,7 +4,7 @@ import pytest
 
 from .figures import FIGURES
 
-for helper in ("brain", "client", "crash", "harness", "served", "stage", "wire"):
+for helper in ("brain", "client", "crash", "harness", "served", "stage", "waiting", "wire"):
     pytest.register_assert_rewrite(f"tests.e2e.{helper}")
 
 

@@ -1,13 +1,14 @@
 """What must be true of a brain after the process that wrote it was killed."""
 
+import os
 from pathlib import Path
 
-import psutil
 import trio
 
 from .brain import intact, logged, rows, statuses, unpaired
 from .client import Client, Event, ids, named, phases
 from .stage import check_log
+from .waiting import until
 
 
 async def take_up(client: Client, brain: Path, seen: list[Event]) -> list[Event]:
@@ -44,20 +45,23 @@ async def check_next_turn(client: Client, after: list[Event]) -> None:
 
 async def wait_gone(folder: Path, within: float = 5.0) -> None:
     """Wait until no process runs that has to do with `folder`."""
-    with trio.move_on_after(within):
-        while processes(folder):
-            await trio.sleep(0.01)
-        return
-    raise AssertionError(f"still running: {processes(folder)}")
+    try:
+        await until(lambda: not processes(folder), within)
+    except trio.TooSlowError:
+        raise AssertionError(f"still running: {processes(folder)}") from None
 
 
 def processes(folder: Path) -> list[str]:
     """Processes whose command line or working directory names `folder`; not this one."""
-    found: list[str] = []
-    for process in psutil.process_iter(["pid", "cmdline", "cwd", "status"]):
-        info = process.info
-        words = " ".join([*(info["cmdline"] or ()), info["cwd"] or ""])
-        alive = info["status"] != psutil.STATUS_ZOMBIE
-        if alive and str(folder) in words and info["pid"] != psutil.Process().pid:
-            found.append(f"{info['pid']}: {words[:200]}")
-    return found
+    others = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    found = {entry.name: _words(entry) for entry in others if int(entry.name) != os.getpid()}
+    return [f"{pid}: {words[:200]}" for pid, words in found.items() if str(folder) in words]
+
+
+def _words(process: Path) -> str:
+    """Its command line and working directory; nothing for a zombie, or one that is gone."""
+    try:
+        command = (process / "cmdline").read_bytes().replace(b"\0", b" ")
+        return f"{command.decode(errors='replace')} {(process / 'cwd').readlink()}"
+    except OSError:
+        return ""

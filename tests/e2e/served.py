@@ -39,7 +39,7 @@ async def served(env: dict[str, str]) -> AsyncGenerator[Served]:
         app = engine_app(bridge, KeyRing.restore(key_hash.reveal()))
         shutdown = Shutdown()
 
-        async def run(task_status: trio.TaskStatus[str]) -> None:
+        async def run(*, task_status: trio.TaskStatus[str]) -> None:
             listener = bind(config.engine_host, config.engine_port)
             times = ServerTimes(drain=1, close=1)
             await serve(
@@ -47,7 +47,7 @@ async def served(env: dict[str, str]) -> AsyncGenerator[Served]:
             )
 
         async with trio.open_nursery() as nursery:
-            url = await nursery.start(lambda task_status: run(task_status))
+            url = await nursery.start(run)
             async with Client(url) as client:
                 yield Served(engine, url, config.sqlite_db_path, client)
             shutdown.request()

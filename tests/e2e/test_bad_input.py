@@ -8,12 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
 from tests.peers import Say, script
 
-from .brain import rows
+from .brain import change, rows
 from .client import Client, Refused, phases, text_of
 from .harness import KEY, Boot, boot, engine_process, settings
 from .served import Served, served
@@ -267,12 +266,11 @@ def spoil_schema(brain: Path) -> None:
 
 def come_from_the_future(brain: Path) -> None:
     """An Engine of next year has migrated it."""
-    connection = apsw.Connection(str(brain))
-    connection.execute(
+    change(
+        brain,
         "INSERT INTO schema_migrations (version, name, checksum, applied_at)"
-        " VALUES (9999, '9999_future.sql', 'x', 0)"
+        " VALUES (9999, '9999_future.sql', 'x', 0)",
     )
-    connection.close()
 
 
 @pytest.mark.parametrize(
@@ -298,16 +296,14 @@ async def test_a_brain_that_cannot_be_used_stops_the_boot_and_is_left_as_it_is(
 async def test_a_brain_from_the_future_is_good_again_for_the_engine_it_is_of(brain: Path) -> None:
     come_from_the_future(brain)
     check_refusal(await boot(settings(brain.parent)), "9999")
-    connection = apsw.Connection(str(brain))
-    connection.execute("DELETE FROM schema_migrations WHERE version = 9999")
-    connection.close()
+    change(brain, "DELETE FROM schema_migrations WHERE version = 9999")
     async with served(settings(brain.parent)) as engine:
         assert phases(await engine.client.turn("run: echo three")) == ["started", "completed"]
         assert len(await engine.client.messages()) > 6
 
 
 async def test_a_gate_refuses_to_migrate_and_says_how_to(tmp_path: Path) -> None:
-    apsw.Connection(str(tmp_path / "brain.sqlite")).execute("CREATE TABLE mine (x)")
+    change(tmp_path / "brain.sqlite", "CREATE TABLE mine (x)")
     before = digest(tmp_path / "brain.sqlite")
     ended = await boot(settings(tmp_path, MIGRATIONS="gate"))
     check_refusal(ended, "brain.sqlite")

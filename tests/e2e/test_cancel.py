@@ -19,6 +19,7 @@ from .figures import note, spread
 from .harness import pointed
 from .served import served
 from .stage import Stage, check_brain, each_provider, staged
+from .waiting import until, until_told
 
 WITHIN_S = 1.0
 """Seconds that a cancel may take (contract, section 19.3)."""
@@ -140,9 +141,7 @@ async def test_cancel_with_a_command_running_ends_its_whole_process_tree(
     async with staged(provider, script(both, NEXT, repeat=True), tmp_path) as stage:
         async with stage.client.execute() as stream:
             await stream.until("tool_result")
-            with trio.fail_after(10):
-                while not (stage.workspace / "beat").exists():
-                    await trio.sleep(0.01)
+            await until((stage.workspace / "beat").exists)
             assert processes(tmp_path)
             events = await cancel(stage.client, stream)
             await wait_gone(tmp_path, WITHIN_S)
@@ -178,13 +177,17 @@ async def test_cancel_between_two_attempts(provider: str, tmp_path: Path) -> Non
     replies = script(RateLimit(retry_after=2.0), NEXT, repeat=True)
     async with staged(provider, replies, tmp_path) as stage:
         async with stage.client.execute() as stream:
-            with trio.fail_after(10):
-                while (await stage.client.get("/health"))["subsystems"]["llm_provider"] == "ok":
-                    await trio.sleep(0.01)
+            await until_told(lambda: knows_of_a_failure(stage.client))
             assert len(stage.peer.requests) == 1
             events = await cancel(stage.client, stream)
             assert phases(events) == ["started", "cancelled"]
         await check_aftermath(stage)
+
+
+async def knows_of_a_failure(client: Client) -> bool:
+    """Whether the Engine has taken note of what its provider answered."""
+    health = await client.get("/health")
+    return bool(health["subsystems"]["llm_provider"] != "ok")
 
 
 async def test_cancel_while_the_model_s_message_is_being_stored_leaves_no_call_unanswered(
@@ -247,10 +250,10 @@ async def busy_task(tmp_path: Path, **more: str) -> AsyncGenerator[tuple[Stage, 
             yield stage, first
 
 
-async def refused(client: Client, **body: object) -> Refused:
+async def refused(client: Client, task_id: str = "task", on_busy: str = "reject") -> Refused:
     """Why a turn is not accepted."""
     with pytest.raises(Refused) as caught:
-        await client.turn("two", **body)
+        await client.turn("two", task_id, on_busy=on_busy)
     return caught.value
 
 

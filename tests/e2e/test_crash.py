@@ -34,6 +34,11 @@ NEVER = 10**6
 DOOMED = Path(__file__).with_name("doomed.py")
 
 
+def made(folder: Path) -> None:
+    """Make a folder for a brain."""
+    folder.mkdir()
+
+
 def ran(folder: Path) -> int:
     """How often the command of RUN has had its effect."""
     marks = folder / "workspaces" / "task" / "ran.txt"
@@ -66,7 +71,7 @@ async def read(stream: Stream, pace: Pace, cut: int, kill: EngineProcess | None)
 
 async def uncut(provider: str, folder: Path) -> list[Event]:
     """The events of the whole turn."""
-    folder.mkdir()
+    made(folder)
     async with provider_peer(provider, TURN) as peer, served(peered(folder, peer)) as engine:
         async with engine.client.execute() as stream:
             await read(stream, Pace(peer, folder), NEVER, None)
@@ -77,7 +82,7 @@ async def uncut(provider: str, folder: Path) -> list[Event]:
 
 async def cut_at(provider: str, folder: Path, cut: int, endings: list[str]) -> None:
     """Kill a process at event number `cut`, then take its brain up in another Engine."""
-    folder.mkdir()
+    made(folder)
     async with provider_peer(provider, TURN) as peer:
         env = peered(folder, peer)
         async with engine_process(env) as doomed, Client(doomed.url) as client:
@@ -146,12 +151,16 @@ steps = [{ text = "I am." }]
 """
 
 
+def scripted(folder: Path) -> dict[str, str]:
+    """The environment of an Engine, in a folder made for it, that plays RULES."""
+    made(folder)
+    (folder / "rules.toml").write_text(RULES)
+    return settings(folder, SCRIPTED_RULES=str(folder / "rules.toml"))
+
+
 async def die_at(step: str, folder: Path, event: int, endings: list[str]) -> None:
     """Let a process kill itself at a step of an event's way to its client; take the brain up."""
-    folder.mkdir()
-    rules = folder / "rules.toml"
-    rules.write_text(RULES)
-    env = settings(folder, SCRIPTED_RULES=str(rules))
+    env = scripted(folder)
     launch = (sys.executable, str(DOOMED), step, str(event))
     async with engine_process(env, launch) as doomed, Client(doomed.url) as client:
         async with client.execute() as stream:
@@ -181,9 +190,7 @@ async def test_a_kill_between_the_steps_of_the_log_is_no_different(
 
 async def scripted_length(folder: Path) -> int:
     """How many events the scripted turn has."""
-    folder.mkdir()
-    (folder / "rules.toml").write_text(RULES)
-    async with served(settings(folder, SCRIPTED_RULES=str(folder / "rules.toml"))) as engine:
+    async with served(scripted(folder)) as engine:
         return len(await engine.client.turn())
 
 

@@ -1,6 +1,6 @@
 """Streams that are left and taken up again: gap-free, duplicate-free, and cheap for the Engine."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
 from pathlib import Path
@@ -17,19 +17,13 @@ from .figures import note
 from .harness import KEY, EngineProcess, engine_process, peered
 from .served import served
 from .stage import Stage, each_provider, staged
+from .waiting import until, until_told
 from .wire import Exchange, exchanged
 
 WRITE = Call("write_file", {"path": "note.txt", "content": "hello"})
 TWO_CALLS = [Say("First."), WRITE, Call("read_file", {"path": "missing"})]
 DONE = [Say("Both done.")]
 RECONNECTS = 1000
-
-
-async def wait_until(holds: Callable[[], bool], within: float = 10.0) -> None:
-    """Wait for a condition that nothing announces."""
-    with trio.fail_after(within):
-        while not holds():  # noqa: ASYNC110  nothing to wait on: it is another process's state
-            await trio.sleep(0.01)
 
 
 # --- Last-Event-ID ------------------------------------------------------------------------------
@@ -90,7 +84,7 @@ async def test_every_way_to_say_where_to_resume_means_the_same(tmp_path: Path) -
             await client.replayed(task_id="unknown", after=0)
         assert (unknown.value.status, unknown.value.error) == (404, "TASK_NOT_FOUND")
         ended = ms(events[-1].data["timestamp"])
-        await wait_until(lambda: ms(datetime.now().astimezone().isoformat()) > ended + 5)
+        await until(lambda: ms(datetime.now().astimezone().isoformat()) > ended + 5)
         later = await client.turn()
         assert await client.replayed(task_id="task", after=ended + 4) == later
 
@@ -215,7 +209,7 @@ async def test_a_thousand_reconnects_leave_nothing_open(tmp_path: Path) -> None:
                 memory = engine.resident_kib()
                 events = await reconnect(client, stream.seen[0].id, RECONNECTS)
                 assert events == stream.seen[1 : RECONNECTS + 1]
-                await wait_until(lambda: engine.descriptors() <= before + 4)
+                await until(lambda: engine.descriptors() <= before + 4)
                 grown = engine.descriptors() - before
                 note("reconnects", f"{RECONNECTS}, descriptors {before} -> {before + grown}")
                 note("reconnects, memory", f"+{engine.resident_kib() - memory} KiB")
@@ -241,17 +235,15 @@ async def test_whoever_leaves_is_forgotten(tmp_path: Path) -> None:
             for _ in range(50):
                 async with stage.client.replay(0, task_id="task") as other:
                     await anext(other)
-            assert await followed(stage)
-        with trio.fail_after(5):
-            while await followed(stage):
-                await trio.sleep(0.01)
+            assert not await left(stage)
+        await until_told(lambda: left(stage))
         stage.peer.release("end")
         assert phases(await stage.client.replayed(0, task_id="task")) == ["started", "completed"]
 
 
-async def followed(stage: Stage) -> bool:
-    """Whether anybody follows the task."""
-    return await stage.engine.engine.log.call(IsFollowed("task"))
+async def left(stage: Stage) -> bool:
+    """Whether nobody follows the task any more."""
+    return not await stage.engine.engine.log.call(IsFollowed("task"))
 
 
 STALLED = 20

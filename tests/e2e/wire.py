@@ -24,7 +24,7 @@ class Exchange:
     async def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
         """Send the request and read the head of the answer."""
         fields = {"Host": "engine", "Content-Length": str(len(body)), **headers}
-        raw = [(name, value.encode("latin-1")) for name, value in fields.items()]
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in fields.items()]
         request = h11.Request(method=method, target=target, headers=raw)
         data = [self._http.send(event) for event in (request, h11.Data(data=body))]
         ended = self._http.send(h11.EndOfMessage())
@@ -50,10 +50,13 @@ class Exchange:
             parts.append(part)
         return b"".join(parts)
 
-    async def _event(self) -> h11.Event | type[h11.PAUSED]:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self.socket.receive_some(READ))
-        return event
+    async def _event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        while True:
+            match self._http.next_event():
+                case h11.NEED_DATA:
+                    self._http.receive_data(await self.socket.receive_some(READ))
+                case event:
+                    return event
 
 
 @asynccontextmanager
