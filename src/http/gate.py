@@ -30,6 +30,9 @@ _log = structlog.get_logger("september.http.access")
 QUIET: Final = ("/health", "/traces", "/actors", "/metrics", "/openapi.json", "/docs")
 """Paths whose requests are not recorded unless the caller traces them: they are asked all day."""
 
+_REFUSAL_LENGTH: Final = 800
+"""Bytes of a refusal that its span keeps: its code and what it says."""
+
 
 class Gate:
     """An ASGI app in front of another. `body_timeout` is in seconds."""
@@ -115,6 +118,8 @@ class Gate:
             if event["type"] == "http.response.body":
                 visit.sent += len(event["body"])
                 visit.finished = not event["more_body"]
+                if (visit.status or 0) >= 400 and not visit.refusal:
+                    visit.refusal = event["body"][:_REFUSAL_LENGTH].decode(errors="replace")
             elif event["type"] == "http.response.start":
                 visit.status = event["status"]
                 event["headers"] = [*event["headers"], *stamps]
@@ -149,7 +154,7 @@ def _outcome(visit: Visit) -> tuple[str, str]:
     if not visit.finished:
         return "client_left", f"the client left after {visit.sent} bytes of the answer"
     status = visit.status or 0
-    return "ok" if status < 400 else f"http_{status}", str(status)
+    return ("ok", str(status)) if status < 400 else (f"http_{status}", visit.refusal)
 
 
 def _write_access(visit: Visit) -> None:

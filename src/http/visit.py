@@ -35,6 +35,7 @@ class Visit:
     status: int | None = None
     sent: int = 0
     finished: bool = False
+    refusal: str = ""
     started: float = field(default_factory=time.perf_counter)
 
     @property

@@ -108,7 +108,23 @@ class Causes:
     def _failed_part(self, row: TraceRow) -> TraceRow | None:
         """The part of failed work that failed last; a crash before what it ended."""
         crash = self._last(row, lambda one: one.kind == "crash")
-        return crash or self._last(row, lambda one: not _is_tool(one))
+        return crash or self._last(row, lambda one: not _is_tool(one)) or self._adrift(row)
+
+    def _adrift(self, row: TraceRow) -> TraceRow | None:
+        """The last failure meanwhile whose own cause is not recorded: it may still be going on."""
+        if any(self.children(row)):
+            return None
+        for one in reversed(self.rows):
+            if (
+                one.failed
+                and one is not row
+                and one.trace_id == row.trace_id
+                and self.parent(one) is None
+                and one.parent_id
+                and row.at <= one.at <= row.ended_at
+            ):
+                return one
+        return None
 
     def _contained(self, row: TraceRow) -> TraceRow | None:
         """Work that went well may still have had a failure inside: the first, as it began there."""
