@@ -21,13 +21,17 @@ DEFAULT_AGENT = "assistant"
 
 
 class AgentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`agents/<name>/agent.json`. `model` null means the deployment's LLM_MODEL."""
+    """`agents/<name>/agent.json`. `model` null means the deployment's LLM_MODEL.
+
+    `connectors` are patterns of the servers whose actions the agent may use, when connected.
+    """
 
     name: str
     description: str
     tools: tuple[str, ...]
     system_prompt_path: str = "system-prompt.md"
     model: str | None = None
+    connectors: tuple[str, ...] = ("*",)
 
 
 class Soul(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +51,7 @@ class Agent:
     model: str | None
     tools: tuple[str, ...]
     system_prompt: str
+    connectors: tuple[str, ...] = ("*",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +64,18 @@ class Catalog:
 
 def load_catalog(folder: Path | None) -> Catalog:
     """Read the catalog in `folder`, or the stock one. Raises ConfigError naming the file."""
-    root: Traversable = folder if folder is not None else _stock()
+    root = catalog_root(folder)
     if not root.is_dir():
         raise ConfigError("CATALOG_DIR", f"{root} is not a folder; unset it for the stock catalog")
     agents = {agent.name: agent for agent in _agents(root / "agents")}
     if DEFAULT_AGENT not in agents:
         raise ConfigError("CATALOG_DIR", f"{root}/agents has no {DEFAULT_AGENT!r}, the default")
     return Catalog(agents, _decode(root / "core_soul.json", Soul))
+
+
+def catalog_root(folder: Path | None) -> Traversable:
+    """The catalog's folder: `folder`, or the stock one."""
+    return folder if folder is not None else _stock()
 
 
 def _stock() -> Traversable:
@@ -95,6 +105,7 @@ def _agent(folder: Traversable) -> Agent:
         definition.model,
         definition.tools,
         _text(folder / definition.system_prompt_path),
+        definition.connectors,
     )
 
 

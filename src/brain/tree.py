@@ -22,6 +22,8 @@ from ..traces.render import Renderer
 from .agent.toolbox import toolbox
 from .agent.turn import TurnMessage
 from .agent.workshop import Limits, Workshop
+from .assets.directory import DirectoryMessage
+from .assets.tree import AssetSpecs
 from .catalog import Catalog
 from .channels.log import EventLog, LogMessage
 from .coordinator.coordinator import Coordinator, CoordinatorMessage
@@ -49,6 +51,8 @@ class Engine:
     coordinator: ActorRef[CoordinatorMessage]
     sandbox: ActorRef[SandboxMessage]
     herald: ActorRef[HeraldMessage]
+    assets: ActorRef[DirectoryMessage]
+    scrubber: SecretScrubber
     raven: ActorRef[RavenMessage]
 
 
@@ -59,19 +63,22 @@ class EngineSpecs:
         self._config = config
         self._catalog = catalog
         brain = BrainFile(config.sqlite_db_path)
-        self._scrubber = SecretScrubber(secrets_of(config))
+        self.scrubber = SecretScrubber(secrets_of(config))
         self.store: ChildSpec[StoreMessage] = ChildSpec(
             "store",
             lambda: Store(
                 brain, migrations=config.migrations, migrations_dir=config.migrations_dir
             ),
         )
-        render = Renderer(self._scrubber.scrub)
+        render = Renderer(self.scrubber.scrub)
         self._recorder = Recorder(trace, render) if trace is not None else None
         self.raven: ChildSpec[RavenMessage] = ChildSpec("raven", self._raven)
         self.log: ChildSpec[LogMessage] = ChildSpec("channels", lambda: EventLog(self.database()))
         self.herald = HeraldSpecs(config)
         self.sandbox: ChildSpec[SandboxMessage] = ChildSpec("sandbox", self._sandbox)
+        self.assets = AssetSpecs(
+            config, self.database, self.sandbox, self.herald.gateway_opener, self.scrubber
+        )
         self.approvals: ChildSpec[ApprovalMessage] = ChildSpec("approvals", self._approvals)
         self.slots: ChildSpec[SlotMessage] = ChildSpec(
             "slots", lambda: TaskSlots(config.task_slots, config.task_queue)
@@ -93,6 +100,7 @@ class EngineSpecs:
                 self.herald.root,
                 self.sandbox,
                 self.approvals,
+                self.assets.root,
                 SupervisorSpec("tasks", turns, strategy=Strategy.REST_FOR_ONE),
             ),
             intensity=Intensity(restarts=10, seconds=60),
@@ -131,7 +139,8 @@ class EngineSpecs:
             approvals=ref_of(self.approvals),
             sandbox=ref_of(self.sandbox),
             toolbox=toolbox(config),
-            scrubber=self._scrubber,
+            assets=ref_of(self.assets.directory),
+            scrubber=self.scrubber,
             workspaces=config.workspace_root,
             roots=config.allowed_roots,
             limits=Limits(
@@ -144,7 +153,8 @@ class EngineSpecs:
 def secrets_of(config: EngineConfig) -> tuple[str, ...]:
     """Every secret value the Engine was given: what must never leave it."""
     values = (getattr(config, name) for name in config.__dataclass_fields__)
-    return tuple(value.reveal() for value in values if isinstance(value, Secret))
+    whole = [value.reveal() for value in values if isinstance(value, Secret)]
+    return (*whole, *(part for value in whole if "," in value for part in value.split(",")))
 
 
 @asynccontextmanager
@@ -163,5 +173,7 @@ async def running_engine(
             coordinator=tree.ref(specs.coordinator),
             sandbox=tree.ref(specs.sandbox),
             herald=tree.ref(specs.herald.herald),
+            assets=tree.ref(specs.assets.directory),
+            scrubber=specs.scrubber,
             raven=tree.ref(specs.raven),
         )

@@ -116,20 +116,24 @@ def _parse_key_hash(text: str) -> Secret:
     return Secret(text.lower())
 
 
-def _parse_fernet_key(text: str) -> Secret:
-    try:
-        size = len(base64.urlsafe_b64decode(text.encode()))
-    except (binascii.Error, ValueError):
-        size = 0
-    if size != 32:
-        raise ValueError("must be a Fernet key: 32 random bytes in URL-safe base64")
+def _parse_fernet_keys(text: str) -> Secret:
+    """One key, or several for rotation: the newest first."""
+    if not all(_is_fernet_key(key) for key in text.split(",")):
+        raise ValueError("must be Fernet keys, by comma: 32 random bytes in URL-safe base64 each")
     return Secret(text)
+
+
+def _is_fernet_key(text: str) -> bool:
+    try:
+        return len(base64.urlsafe_b64decode(text.strip().encode())) == 32
+    except (binascii.Error, ValueError):
+        return False
 
 
 TEXT: Final = Kind("text", str)
 SECRET: Final = Kind("secret", Secret, secret=True)
 KEY_HASH: Final = Kind("64 hex digits", _parse_key_hash, secret=True)
-FERNET_KEY: Final = Kind("Fernet key", _parse_fernet_key, secret=True)
+FERNET_KEY: Final = Kind("Fernet keys, comma", _parse_fernet_keys, secret=True)
 FLAG: Final = Kind("true | false", _parse_flag, empty_is_unset=False)
 PORT: Final = Kind("port", _parse_port)
 SECONDS: Final = Kind("seconds", _parse_seconds)

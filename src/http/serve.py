@@ -51,6 +51,7 @@ async def _serve_engine(config: EngineConfig, on_ready: Callable[[str], None] | 
         await nursery.start(partial(watch_signals, shutdown))
         trace = Trace()
         async with running_engine(config, catalog, trace=trace) as engine:
+            configure_logs(config.engine_log_level, redact=engine.scrubber.scrub)
             bridge = EngineBridge(engine)
             app = engine_app(bridge, await _keys(engine), _http_settings(config), trace=trace)
             async with trio.open_nursery() as serving:

@@ -38,6 +38,11 @@ BRAIN_LAYERS: Final[Sequence[frozenset[str]]] = (
 """Inside the brain, lowest first. Neighbours may import each other, but not in a circle."""
 
 LAZY: Final[Mapping[str, frozenset[str]]] = {
+    "brain.assets.dial": frozenset({"mcp"}),
+    "brain.assets.pipes": frozenset({"anyio", "mcp", "mcp_types", "trio_websocket"}),
+    "brain.assets.requests": frozenset({"mcp_types"}),
+    "brain.assets.session": frozenset({"mcp", "mcp_types"}),
+    "brain.assets.vault": frozenset({"cryptography"}),
     "brain.herald.anthropic": frozenset({"anthropic"}),
     "brain.herald.openai": frozenset({"openai"}),
     "brain.herald.gemini": frozenset({"google"}),
@@ -54,6 +59,15 @@ ANY: Final[Mapping[str, str]] = {
     "actors.incarnation": "specs of children with different messages stand in one list",
     "actors.task": "specs of children with different messages stand in one list",
     "actors.tree": "specs of children with different messages stand in one list",
+    "brain.assets.connection": "the SDK's streams, and work of whatever answer",
+    "brain.assets.content": "the SDK's own types",
+    "brain.assets.dial": "the SDK's own types",
+    "brain.assets.line": "the SDK's streams",
+    "brain.assets.pipes": "the SDK's own types",
+    "brain.assets.requests": "the SDK's own types",
+    "brain.assets.session": "the SDK's own types",
+    "brain.assets.tree": "the SDK's streams",
+    "brain.assets.vault": "cryptography is loaded late",
     "brain.herald.anthropic": "the SDK's own types",
     "brain.herald.anthropic_wire": "the SDK's own types",
     "brain.herald.embedder_local": "numpy is loaded late",

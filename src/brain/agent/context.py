@@ -16,6 +16,7 @@ from ..memory.recall import Recalled, recall
 from ..memory.working import entries
 from ..store.connection import Connection
 from . import transcript
+from .connectors import connector_tools
 from .files import place_files
 from .job import Job
 from .tools import Tool
@@ -70,7 +71,7 @@ async def assemble(workshop: Workshop, job: Job, channel: Channel) -> Context:
     return Context(
         system=_system(job),
         messages=known.messages,
-        tools=_tools(workshop, job),
+        tools={**_tools(workshop, job), **await connector_tools(workshop, job.agent.connectors)},
         aside=_aside(known.notes, known.recalled),
         at=_asked_at(known.messages),
     )

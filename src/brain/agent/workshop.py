@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...actors import ActorRef
+from ..assets.directory import DirectoryMessage
 from ..channels.log import LogMessage
 from ..herald.gateway import Gateway
 from ..hitl import ApprovalMessage
@@ -38,6 +39,7 @@ class Workshop:
     approvals: ActorRef[ApprovalMessage]
     sandbox: ActorRef[SandboxMessage]
     toolbox: Mapping[str, Tool]
+    assets: ActorRef[DirectoryMessage]
     scrubber: SecretScrubber
     workspaces: Path
     roots: tuple[Path, ...]

@@ -101,6 +101,17 @@ class ToolError(EventBase, frozen=True, kw_only=True):
     message: str
 
 
+class ToolProgress(EventBase, frozen=True, kw_only=True):
+    """How far a connector's tool is; `total` is null when the server does not say."""
+
+    type: ClassVar[str] = "tool_progress"
+    tool_call_id: str
+    tool: str
+    progress: float
+    total: float | None
+    message: str
+
+
 class HitlRequest(EventBase, frozen=True, kw_only=True):
     """The turn waits for a person."""
 
@@ -219,6 +230,7 @@ Event: TypeAlias = (
     | ToolCall
     | ToolResult
     | ToolError
+    | ToolProgress
     | HitlRequest
     | HitlResolved
     | PermissionPrompt

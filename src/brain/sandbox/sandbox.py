@@ -76,7 +76,23 @@ class Describe(Message[Confinement]):
     """What confinement is in force."""
 
 
-SandboxMessage = RunCommand | Describe
+@dataclass(frozen=True, slots=True)
+class PrepareService(Message[Launch | Refusal]):
+    """Make a program ready that goes on running in `workspace`, with the network.
+
+    It may write `roots` and see `readable`. `environment` is shown to nobody: it holds keys.
+    Without `confined` it is only tied to the Engine's life. Refused as RunCommand is.
+    """
+
+    argv: tuple[str, ...]
+    workspace: Path
+    roots: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    confined: bool = True
+
+
+SandboxMessage = RunCommand | PrepareService | Describe
 
 
 async def run_command(sandbox: ActorRef[SandboxMessage], command: RunCommand) -> CommandResult:
@@ -143,10 +159,21 @@ class Sandbox(Actor[SandboxMessage]):
                 if self._ground is None:
                     return msg.reply(_unavailable(self._confinement.detail))
                 return msg.reply_after(partial(_run, self._ground, msg))
+            case PrepareService():
+                return msg.reply(self._prepared(msg))
             case Describe():
                 return msg.reply(self._confinement)
             case _:
                 assert_never(msg)
+
+    def _prepared(self, msg: PrepareService) -> Launch | Refusal:
+        if self._ground is not None and msg.confined:
+            return _service(self._ground, msg)
+        if msg.confined:
+            return _unavailable(self._confinement.detail)
+        return _service(
+            _Ground(None, True, self._scrub, self._limits, (), trio.CapacityLimiter(1)), msg
+        )
 
     def _settle(self, wrap: Bubblewrap | None, confinement: Confinement) -> None:
         slots = trio.CapacityLimiter(CONCURRENT)
@@ -188,6 +215,22 @@ def _launch(ground: _Ground, msg: RunCommand) -> Launch:
     return confined(ground, msg)
 
 
+def _service(ground: _Ground, msg: PrepareService) -> Launch:
+    home = msg.workspace.resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    scrubbed = environment(ground.scrub, home, msg.environment)
+    if ground.wrap is None:
+        reaper = (sys.executable, "-I", "-S", _REAPER, str(os.getpid()))
+        prelude = ground.limits.prelude(count_processes=False)
+        return Launch((*reaper, *_exec(prelude, msg.argv)), scrubbed, home, Ending.REAPER)
+    readable = (*ground.readable, *msg.readable)
+    walls = ground.wrap.command(
+        home, msg.roots, readable=readable, network=True, limits=ground.limits
+    )
+    prelude = ground.limits.prelude(count_processes=True)
+    return Launch((*walls, *_exec(prelude, msg.argv)), scrubbed, home, Ending.NAMESPACE)
+
+
 def _confined(ground: _Ground, msg: RunCommand) -> Launch:
     assert ground.wrap is not None
     home = msg.workspace.resolve()
@@ -218,6 +261,10 @@ def _unconfined(ground: _Ground, msg: RunCommand) -> Launch:
         folder=home,
         ending=Ending.REAPER,
     )
+
+
+def _exec(prelude: str, argv: tuple[str, ...]) -> tuple[str, ...]:
+    return ("bash", "-c", f'{prelude} exec "$@"', "bash", *argv)
 
 
 def _shell(prelude: str, command: str) -> tuple[str, ...]:

@@ -41,10 +41,24 @@ class SecretScrubber:
 
     def __init__(self, values: Iterable[str] = (), shapes: tuple[Shape, ...] = SHAPES) -> None:
         """`values` are exact secrets; those shorter than SHORTEST_VALUE are left alone."""
-        known = sorted({value for value in values if len(value) >= SHORTEST_VALUE})
-        every: tuple[Shape, ...] = (*map(Exactly, known), *shapes)
+        self._values: frozenset[str] = frozenset()
+        self._further = shapes
+        self._mark: re.Pattern[str]
+        self._shapes: Shapes
+        self._know(frozenset(values))
+
+    def learn(self, values: Iterable[str]) -> None:
+        """Know these exact secrets, too, from the next text on."""
+        new = frozenset(values) - self._values
+        if new:
+            self._know(self._values.union(new))
+
+    def _know(self, values: frozenset[str]) -> None:
+        self._values = values
+        known = sorted(value for value in values if len(value) >= SHORTEST_VALUE)
+        every: tuple[Shape, ...] = (*map(Exactly, known), *self._further)
         self._mark = any_mark(every)
-        self._shapes: Shapes = {}
+        self._shapes = {}
         for shape in every:
             for mark in shape.marks:
                 self._shapes.setdefault(mark[:_KEY], []).append((mark, shape))
