@@ -168,6 +168,7 @@ class Database:
             timeout=_CONNECT_S,
             command_timeout=_COMMAND_S,
             max_inactive_connection_lifetime=_IDLE_S,
+            reset=_as_it_is,
         )
         return await pool
 
@@ -194,6 +195,13 @@ class Dedicated:
     async def run(self, work: Work[T]) -> T:
         """Run `work`, outside a transaction unless it begins one."""
         return await _hop(partial(work, self._session))
+
+
+async def _as_it_is(_: object) -> None:
+    """Spare each unit of work the query that resets its connection.
+
+    Nothing is to be reset: what a unit sets ends with its transaction, advisory locks included.
+    """
 
 
 async def _hop(work: Callable[[], Awaitable[T]]) -> T:
