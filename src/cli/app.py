@@ -18,6 +18,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "orchestrator": "Run the orchestrator of a fleet of Engines.",
     "fleet": "Operate a fleet through its orchestrator.",
     "demo": "Start an Engine on a fresh brain and play one turn.",
+    "trace": "Show what a running Engine recorded, and why it went so.",
+    "actors": "Show the actors of a running Engine.",
     "doctor": "Check that this machine can run an Engine.",
     "config": "Show every setting, its value and where it comes from.",
     "migrate": "Bring a brain up to date.",

@@ -1,0 +1,33 @@
+"""`september actors`: the actors of a running Engine, once or live."""
+
+import sys
+
+import click
+from rich.live import Live
+from rich.table import Table
+
+from ..http.trace_port import ActorList
+from .terminal import console
+from .trace_client import TraceClient, reaches_engine
+from .trace_view import actors
+
+
+@click.command()
+@reaches_engine
+@click.option("--once", is_flag=True, help="Print the table once; so it is where no terminal is.")
+def command(url: str, key: str | None, once: bool) -> None:
+    """Show the tree of actors, live: state, restarts, mailboxes, what each does now.
+
+    Ctrl-C leaves.
+    """
+    client, out = TraceClient(url, key), console()
+    if once or not sys.stdout.isatty():
+        out.print(_table(client.get("/actors", ActorList)))
+        return
+    with Live(console=out, screen=True, auto_refresh=False) as live:
+        for look in client.follow("/actors/stream", ActorList, every_ms=1000):
+            live.update(_table(look), refresh=True)
+
+
+def _table(look: ActorList) -> Table:
+    return actors(look.actors, {one.path: one.per_second for one in look.rates})
