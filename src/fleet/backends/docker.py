@@ -286,17 +286,18 @@ class DockerBackend(Backend):
                 feed.send_nowait(UUID(event["Actor"]["Attributes"][_ENGINE]))
 
     def _copy(self, engine_id: UUID, source: str, target: str) -> None:
+        """A new volume takes its owner from the image's /data, so the target is mounted there."""
         container = self._container(engine_id)
         if container is None:
             raise NoInstance
         self._docker.volumes.create(target, labels=self._labels(engine_id))
-        script = "find /to -mindepth 1 -delete; cp -a /from/. /to/"
+        script = "find /data -mindepth 1 -delete && cp -a /from/. /data/"
         self._docker.containers.run(
             container.attrs["Config"]["Image"],
             ["-c", script],
             entrypoint="/bin/sh",
             user=USER,
-            volumes={source: {"bind": "/from", "mode": "ro"}, target: {"bind": "/to"}},
+            volumes={source: {"bind": "/from", "mode": "ro"}, target: {"bind": "/data"}},
             network_mode="none",
             cap_drop=["ALL"],
             remove=True,
@@ -361,6 +362,8 @@ def _explained(work: Callable[[], T]) -> T:
         if taken is not None:
             raise PortTaken(_port_in(said)) from error
         raise BackendError(said) from error
+    except (sdk.errors.ContainerError, sdk.errors.ImageNotFound) as error:
+        raise BackendError(str(error)) from error
     except sdk.errors.DockerException as error:
         raise BackendUnreachable(str(error)) from error
     except (requests.exceptions.RequestException, OSError) as error:
