@@ -31,6 +31,8 @@ from .coordinator.slots import SlotMessage, TaskSlots
 from .herald.herald import HeraldMessage
 from .herald.tree import HeraldSpecs
 from .hitl import ApprovalMessage, Approvals
+from .memory.indexer import Indexer, IndexerMessage
+from .memory.memory import Memory
 from .raven.raven import Bounds, Raven, RavenMessage
 from .sandbox.sandbox import Sandbox, SandboxMessage
 from .security.secrets import SecretScrubber
@@ -51,6 +53,7 @@ class Engine:
     coordinator: ActorRef[CoordinatorMessage]
     sandbox: ActorRef[SandboxMessage]
     herald: ActorRef[HeraldMessage]
+    memory: Memory
     assets: ActorRef[DirectoryMessage]
     scrubber: SecretScrubber
     raven: ActorRef[RavenMessage]
@@ -62,6 +65,7 @@ class EngineSpecs:
     def __init__(self, config: EngineConfig, catalog: Catalog, trace: Trace | None = None) -> None:
         self._config = config
         self._catalog = catalog
+        self._memory: Memory | None = None
         brain = BrainFile(config.sqlite_db_path)
         self.scrubber = SecretScrubber(secrets_of(config))
         self.store: ChildSpec[StoreMessage] = ChildSpec(
@@ -75,6 +79,9 @@ class EngineSpecs:
         self.raven: ChildSpec[RavenMessage] = ChildSpec("raven", self._raven)
         self.log: ChildSpec[LogMessage] = ChildSpec("channels", lambda: EventLog(self.database()))
         self.herald = HeraldSpecs(config)
+        self.indexer: ChildSpec[IndexerMessage] = ChildSpec(
+            "indexer", lambda: Indexer(self.database(), self.herald.embeddings())
+        )
         self.sandbox: ChildSpec[SandboxMessage] = ChildSpec("sandbox", self._sandbox)
         self.assets = AssetSpecs(
             config, self.database, self.sandbox, self.herald.gateway_opener, self.scrubber
@@ -98,6 +105,7 @@ class EngineSpecs:
                 self.raven,
                 self.log,
                 self.herald.root,
+                self.indexer,
                 self.sandbox,
                 self.approvals,
                 self.assets.root,
@@ -114,6 +122,13 @@ class EngineSpecs:
         config = self._config
         bounds = Bounds(config.trace_ttl, config.trace_max_mb * 2**20)
         return Raven(self._recorder, self.database(), bounds)
+
+    def memory(self) -> Memory:
+        """The one face of long-term memory, for all who run in this tree."""
+        if self._memory is None:
+            embeddings = self.herald.embeddings()
+            self._memory = Memory(self.database(), embeddings, ref_of(self.indexer))
+        return self._memory
 
     def _sandbox(self) -> Sandbox:
         config = self._config
@@ -134,6 +149,7 @@ class EngineSpecs:
         config = self._config
         return Workshop(
             database=self.database(),
+            memory=self.memory(),
             log=ref_of(self.log),
             open_gateway=self.herald.gateway_opener(),
             approvals=ref_of(self.approvals),
@@ -173,6 +189,7 @@ async def running_engine(
             coordinator=tree.ref(specs.coordinator),
             sandbox=tree.ref(specs.sandbox),
             herald=tree.ref(specs.herald.herald),
+            memory=specs.memory(),
             assets=tree.ref(specs.assets.directory),
             scrubber=specs.scrubber,
             raven=tree.ref(specs.raven),

@@ -28,6 +28,8 @@ from .routes import (
     feedback,
     health,
     hitl,
+    memory,
+    rpc,
     traces,
 )
 from .routes.docs import with_documentation
@@ -40,6 +42,8 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
         *hitl.ENDPOINTS,
         *conversations.ENDPOINTS,
         *feedback.ENDPOINTS,
+        *memory.ENDPOINTS,
+        *rpc.ENDPOINTS,
         *traces.ENDPOINTS,
         *agents.ENDPOINTS,
         *health.ENDPOINTS,

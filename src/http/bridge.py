@@ -22,6 +22,7 @@ from ..brain.tree import Engine
 from ..errors import SeptemberError
 from .health import report
 from .keys import save_keys
+from .memory_bridge import MemoryBridge
 from .port import (
     AgentInfo,
     CancelResult,
@@ -52,6 +53,7 @@ class EngineBridge:
         self._engine = engine
         self._began = time.monotonic()
         self._draining = False
+        self.memory = MemoryBridge(engine)
         self.traces = TraceBridge(engine)
 
     async def start(self, request: ExecuteRequest) -> EventStream:

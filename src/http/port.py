@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from ..brain.channels.events import HitlRequest, JsonObject
 from ..brain.herald.conversation import Block, ImageBlock
+from .memory_port import MemoryPort
 from .stream_port import Stream as Stream
 from .trace_port import TracePort
 
@@ -185,6 +186,11 @@ class KeyState(Struct, frozen=True, kw_only=True):
 
 class EnginePort(Protocol):
     """An Engine, as the routes see it."""
+
+    @property
+    def memory(self) -> MemoryPort:
+        """Its memory."""
+        ...
 
     @property
     def traces(self) -> TracePort:

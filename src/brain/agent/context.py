@@ -12,7 +12,7 @@ from ..channels.channel import Channel
 from ..channels.events import MemoryRetrieval, RetrievedItem
 from ..clock import now_ms
 from ..herald.conversation import ChatMessage, SystemPart, TextBlock, ToolDef
-from ..memory.recall import Recalled, recall
+from ..memory.recall import Recalled
 from ..memory.working import entries
 from ..store.connection import Connection
 from . import transcript
@@ -58,21 +58,21 @@ class _Known:
 
     messages: list[ChatMessage]
     notes: tuple[tuple[str, str], ...]
-    recalled: tuple[Recalled, ...]
 
 
 async def assemble(workshop: Workshop, job: Job, channel: Channel) -> Context:
     """Gather the context of a turn, and tell the client which memories came back."""
     await place_files(workshop.workspaces / job.folder, job.request.files)
     known = await workshop.database.read(partial(_known, job=job))
-    if known.recalled:
-        items = [RetrievedItem(item.store, item.id, item.score) for item in known.recalled]
+    recalled = await workshop.memory.recall(job.request.message, RECALLED)
+    if recalled:
+        items = [RetrievedItem(item.store, item.id, item.score) for item in recalled]
         await channel.emit(MemoryRetrieval(items=items))
     return Context(
         system=_system(job),
         messages=known.messages,
         tools={**_tools(workshop, job), **await connector_tools(workshop, job.agent.connectors)},
-        aside=_aside(known.notes, known.recalled),
+        aside=_aside(known.notes, recalled),
         at=_asked_at(known.messages),
     )
 
@@ -81,7 +81,6 @@ def _known(connection: Connection, job: Job) -> _Known:
     return _Known(
         [entry.message for entry in transcript.load(connection, job.task_id)],
         entries(connection, job.task_id, now_ms()),
-        recall(connection, job.request.message, RECALLED),
     )
 
 

@@ -9,6 +9,7 @@ from ..assets.directory import DirectoryMessage
 from ..channels.log import LogMessage
 from ..herald.gateway import Gateway
 from ..hitl import ApprovalMessage
+from ..memory.memory import Memory
 from ..sandbox.sandbox import SandboxMessage
 from ..security.secrets import SecretScrubber
 from ..store.database import Database
@@ -34,6 +35,7 @@ class Workshop:
     """
 
     database: Database
+    memory: Memory
     log: ActorRef[LogMessage]
     open_gateway: Callable[[], Gateway]
     approvals: ActorRef[ApprovalMessage]

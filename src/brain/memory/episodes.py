@@ -1,9 +1,15 @@
 """Episodes: what happened, as it is remembered."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+import msgspec
 
 from ..store.connection import Connection
-from .recall import fts_query
+
+_COLUMNS: Final = "e.id, e.key, e.description, e.value, e.source, e.occurred_at, e.created_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,28 +25,78 @@ class Episode:
     created_at: int
 
 
-def write(connection: Connection, episode: Episode) -> None:
-    """Remember it. Writing the same id again changes nothing."""
-    connection.execute(
-        "INSERT OR IGNORE INTO episodes"
-        " (id, key, description, value, source, occurred_at, created_at)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        (
-            *(episode.id, episode.key, episode.description, episode.value),
-            *(episode.source, episode.occurred_at, episode.created_at),
-        ),
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a learned row cites: the finished turn, its trace, and the pass that drew it."""
+
+    trajectory_id: str
+    trace_id: str
+    pass_id: str
+
+
+def episode_of(
+    key: str,
+    description: str,
+    value: str,
+    *,
+    now: int,
+    occurred_at: int | None = None,
+    source: str = "user",
+) -> Episode:
+    """An episode whose id follows from what it says: the same event twice is one row."""
+    said = msgspec.json.encode((key, description, value, source, occurred_at))
+    return Episode(
+        id=f"ep-{sha256(said).hexdigest()[:32]}",
+        key=key,
+        description=description,
+        value=value,
+        source=source,
+        occurred_at=now if occurred_at is None else occurred_at,
+        created_at=now,
     )
 
 
-def search(connection: Connection, query: str, limit: int) -> tuple[Episode, ...]:
-    """The episodes that share words with `query`, best match (bm25) first."""
-    words = fts_query(query)
-    if not words:
-        return ()
+def write(connection: Connection, episode: Episode, origin: Origin | None = None) -> None:
+    """Remember it. The same id again changes nothing, but brings back what was forgotten."""
+    write_many(connection, (episode,), origin)
+
+
+def write_many(
+    connection: Connection, episodes: Sequence[Episode], origin: Origin | None = None
+) -> None:
+    """Remember them in this order, which says what came before what."""
+    cited = (
+        (origin.trajectory_id, origin.trace_id, origin.pass_id) if origin else (None, None, None)
+    )
+    connection.executemany(
+        "INSERT INTO episodes (id, key, description, value, source, occurred_at, created_at,"
+        " trajectory_id, trace_id, pass_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET forgotten_at = NULL WHERE forgotten_at IS NOT NULL",
+        [
+            (
+                *(one.id, one.key, one.description, one.value),
+                *(one.source, one.occurred_at, one.created_at, *cited),
+            )
+            for one in episodes
+        ],
+    )
+
+
+def by_rowid(connection: Connection, rowids: Sequence[int]) -> dict[int, Episode]:
+    """The episodes of these rows that are not forgotten, in the order of writing."""
     rows = connection.execute(
-        "SELECT e.id, e.key, e.description, e.value, e.source, e.occurred_at, e.created_at"
-        " FROM episodes_fts JOIN episodes AS e ON e.rowid = episodes_fts.rowid"
-        " WHERE episodes_fts MATCH ?1 ORDER BY bm25(episodes_fts), e.rowid DESC LIMIT ?2",
-        (words, limit),
+        f"SELECT e.rowid, {_COLUMNS} FROM episodes AS e WHERE e.forgotten_at IS NULL"
+        " AND e.rowid IN (SELECT value FROM json_each(?)) ORDER BY e.rowid",
+        (msgspec.json.encode(list(rowids)).decode(),),
+    )
+    return {row[0]: Episode(*row[1:]) for row in rows}
+
+
+def recent(connection: Connection, limit: int) -> tuple[Episode, ...]:
+    """The episodes written last, newest first."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM episodes AS e WHERE e.forgotten_at IS NULL"
+        " ORDER BY e.rowid DESC LIMIT ?",
+        (limit,),
     )
     return tuple(Episode(*row) for row in rows)

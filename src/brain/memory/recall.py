@@ -1,31 +1,29 @@
-"""Recall: what long-term memory holds about a text, by keyword."""
+"""Recall: what long-term memory shows a turn, from all stores."""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..store.connection import Connection
+from .episodes import Episode
 
 WORDS: Final = 32
-"""Words of the text that are searched for; the rest of a long message adds little but time."""
+"""Words of a text that are searched for; the rest of a long message adds little but time."""
+
+SHOWN: Final = 600
+"""Characters of one memory that a turn is shown."""
 
 _WORD: Final = re.compile(r"\w{2,}")
 
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """One memory. `score` is higher for a better match (negated bm25)."""
+    """One memory. `score` says how good it is among what was found with it."""
 
     store: str
     id: str
     score: float
     text: str
-
-
-def recall(connection: Connection, text: str, limit: int) -> tuple[Recalled, ...]:
-    """The memories that match best, best first; empty for a text without words."""
-    query = fts_query(text)
-    return _search(connection, query, limit) if query else ()
 
 
 def fts_query(text: str) -> str:
@@ -34,15 +32,18 @@ def fts_query(text: str) -> str:
     return " OR ".join(f'"{word}"' for word in list(words)[:WORDS])
 
 
-def _search(connection: Connection, query: str, limit: int) -> tuple[Recalled, ...]:
-    rows = connection.execute(
-        "SELECT 'episodes', id, -bm25(episodes_fts),"
-        " e.key || ': ' || e.description || ' ' || e.value FROM episodes_fts"
-        " JOIN episodes AS e ON e.rowid = episodes_fts.rowid WHERE episodes_fts MATCH ?1"
-        " UNION ALL"
-        " SELECT 'knowledge', id, -bm25(knowledge_fts), k.subject || ': ' || k.content"
-        " FROM knowledge_fts JOIN knowledge_store AS k ON k.rowid = knowledge_fts.rowid"
-        " WHERE knowledge_fts MATCH ?1 AND k.valid_until IS NULL ORDER BY 3 DESC LIMIT ?2",
-        (query, limit),
-    )
-    return tuple(Recalled(*row) for row in rows)
+def interleaved(stores: Iterable[Sequence[Recalled]], limit: int) -> tuple[Recalled, ...]:
+    """The best of each store in turn: their scores do not compare, their ranks do."""
+    lists = [list(found) for found in stores]
+    chosen: list[Recalled] = []
+    for rank in range(max(map(len, lists), default=0)):
+        chosen += [found[rank] for found in lists if rank < len(found)]
+    return tuple(chosen[:limit])
+
+
+def shown(episode: Episode) -> str:
+    """An episode in one line for the model."""
+    text = episode.value if episode.description in episode.value else episode.description
+    if text is not episode.value and episode.value:
+        text = f"{text} {episode.value}"
+    return f"{episode.key}: {text}"[:SHOWN]
