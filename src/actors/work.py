@@ -44,7 +44,7 @@ def trace_here() -> Trace | None:
 def _note(span: Span, error: BaseException) -> None:
     first = _first_failure(error)
     if first is not None:
-        span.detail = span.detail or str(first)
+        span.detail = span.detail or str(getattr(first, "message", first))
     if span.outcome == "ok":
         span.outcome = _outcome(first)
 

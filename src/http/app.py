@@ -29,6 +29,7 @@ from .routes import (
     health,
     hitl,
     memory,
+    observe,
     rpc,
     traces,
 )
@@ -45,6 +46,7 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
         *memory.ENDPOINTS,
         *rpc.ENDPOINTS,
         *traces.ENDPOINTS,
+        *observe.ENDPOINTS,
         *agents.ENDPOINTS,
         *health.ENDPOINTS,
         *admin.ENDPOINTS,

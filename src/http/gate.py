@@ -27,7 +27,16 @@ from .visit import VISIT, Visit, arrival
 
 _log = structlog.get_logger("september.http.access")
 
-QUIET: Final = ("/health", "/traces", "/actors", "/metrics", "/openapi.json", "/docs")
+QUIET: Final = (
+    "/health",
+    "/traces",
+    "/actors",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/observe",
+    "/favicon.ico",
+)
 """Paths whose requests are not recorded unless the caller traces them: they are asked all day."""
 
 _REFUSAL_LENGTH: Final = 800

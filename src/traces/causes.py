@@ -36,6 +36,7 @@ class Causes:
     def __init__(self, rows: Iterable[TraceRow]) -> None:
         self.rows = sorted({(r.span_id, r.kind): r for r in rows}.values(), key=lambda r: r.at)
         self._by_span = {row.span_id: row for row in self.rows}
+        self._crashes = {(r.path, r.incarnation): r for r in self.rows if r.kind == "crash"}
         self._children: dict[str, list[TraceRow]] = {}
         for row in self.rows:
             self._children.setdefault(row.parent_id, []).append(row)
@@ -107,8 +108,14 @@ class Causes:
 
     def _failed_part(self, row: TraceRow) -> TraceRow | None:
         """The part of failed work that failed last; a crash before what it ended."""
-        crash = self._last(row, lambda one: one.kind == "crash")
+        crash = self._last(row, lambda one: one.kind == "crash") or self._struck_by(row)
         return crash or self._last(row, lambda one: not _is_tool(one)) or self._adrift(row)
+
+    def _struck_by(self, row: TraceRow) -> TraceRow | None:
+        """The crash that took this message with it, though another message caused it."""
+        if row.kind != "message" or row.outcome != "crashed":
+            return None
+        return self._crashes.get((row.path, row.incarnation))
 
     def _adrift(self, row: TraceRow) -> TraceRow | None:
         """The last failure meanwhile whose own cause is not recorded: it may still be going on."""

@@ -107,7 +107,19 @@ def why(connection: Connection, target: str) -> Why:
             " task, trace or span",
             {"target": target[:200]},
         )
-    return Causes(subject.rows).explain(subject.row)
+    return Causes(_with_crashes(connection, subject.rows)).explain(subject.row)
+
+
+def _with_crashes(connection: Connection, rows: Sequence[TraceRow]) -> list[TraceRow]:
+    """The rows, and the crashes in other traces that took messages of these with them."""
+    known = {(row.path, row.incarnation) for row in rows if row.kind == "crash"}
+    lives = {(row.path, row.incarnation) for row in rows if row.outcome == "crashed"} - known
+    found = list(rows)
+    for path, incarnation in sorted(lives)[:_TRACES_OF_A_TURN]:
+        condition = "failed = 1 AND path = ? AND incarnation = ? AND kind = 'crash' LIMIT 1"
+        for crash in _rows(connection, condition, (path, incarnation)):
+            found += trace(connection, crash.trace_id)
+    return found
 
 
 def _of_event(connection: Connection, target: str) -> Subject | None:

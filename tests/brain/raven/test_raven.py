@@ -1,0 +1,80 @@
+"""Raven: what it keeps, what it does not do, and how it stays within its bounds."""
+
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from september.actors import Trace, span_scope
+from september.brain.raven import rows
+from september.brain.raven.raven import Flush
+from september.brain.store.database import Database
+from september.traces.recorder import SILENT, joining
+from september.traces.row import TraceRow
+
+from .stage import Recorded, recorded
+
+
+class AnyBrain(Protocol):
+    """The fixture of tests/brain: a running store."""
+
+    @property
+    def database(self) -> Database: ...
+
+
+async def count(stage: Recorded, query: str) -> int:
+    database = stage.engine.database
+    found = await database.read(lambda db: db.execute(query).fetchone())
+    return int(found[0])
+
+
+async def test_an_idle_engine_records_nothing_of_its_own_recording(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as stage:
+        await stage.turn()
+        with span_scope(SILENT):
+            await stage.engine.raven.call(Flush())
+            before = await count(stage, "SELECT max(id) FROM trace_rows")
+            await trio.sleep(1)  # time for four rounds of Raven
+            await stage.engine.raven.call(Flush())
+            assert await count(stage, "SELECT max(id) FROM trace_rows") == before
+
+
+async def test_no_row_of_a_turn_dangles_and_the_callers_trace_goes_on(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as stage:
+        header = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+        body = {"task_id": "task", "message": "go"}
+        await stage.http.post("/execute", json=body, headers=header)
+        detail = await stage.get(f"/traces/{'ab' * 16}")
+    gaps = [line["row"]["path"] for line in detail["lines"] if line["gap"]]
+    assert gaps == ["POST /execute"]
+    names = {line["row"]["path"] for line in detail["lines"]}
+    assert {"invoke_agent assistant", "chat", "attempt scripted"} <= names
+
+
+def row(number: int, at: int) -> TraceRow:
+    return TraceRow(
+        kind="span", at=at, trace_id=f"{number:032x}", span_id=f"{number:016x}", path="work"
+    )
+
+
+async def test_rows_go_by_age_and_by_size_oldest_first(brain: AnyBrain) -> None:
+    batch = [row(number, number) for number in range(1, 101)]
+    await brain.database.write(lambda db: rows.keep(db, batch))
+    total = await brain.database.read(rows.stored_size)
+    freed = await brain.database.write(lambda db: rows.prune(db, before=11, excess=0))
+    assert freed == sum(one.size for one in batch[:10])
+    await brain.database.write(lambda db: rows.prune(db, before=0, excess=total // 2))
+    left = await brain.database.read(
+        lambda db: db.execute("SELECT min(at), count(*) FROM trace_rows").fetchone()
+    )
+    kept = await brain.database.read(
+        lambda db: db.execute("SELECT count(*) FROM traces").fetchone()
+    )
+    assert left == (61, 40) and kept == (40,)
+
+
+def test_a_repaired_turn_joins_its_own_trace() -> None:
+    trace = Trace()
+    with trace.span("repair turn", traceparent=joining("ab" * 16)):
+        pass
+    assert trace.recent()[-1].trace_id == "ab" * 16
