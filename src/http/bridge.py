@@ -11,7 +11,9 @@ import trio
 from ..actors import ActorError
 from ..brain import conversations
 from ..brain.agent.request import TurnRequest
-from ..brain.catalog import Catalog, load_catalog
+from ..brain.assets.definitions import load_servers
+from ..brain.assets.directory import UseServers
+from ..brain.catalog import Catalog, catalog_root, load_catalog
 from ..brain.channels.events import HitlRequest
 from ..brain.channels.replay import Following
 from ..brain.clock import iso
@@ -20,6 +22,7 @@ from ..brain.coordinator import coordinator as tasks
 from ..brain.hitl import ListPending, Respond, announcement
 from ..brain.tree import Engine
 from ..errors import SeptemberError
+from .asset_bridge import AssetBridge
 from .health import report
 from .keys import save_keys
 from .memory_bridge import MemoryBridge
@@ -54,6 +57,7 @@ class EngineBridge:
         self._began = time.monotonic()
         self._draining = False
         self.memory = MemoryBridge(engine)
+        self.assets = AssetBridge(engine)
         self.traces = TraceBridge(engine)
 
     async def start(self, request: ExecuteRequest) -> EventStream:
@@ -185,6 +189,8 @@ class EngineBridge:
         """Read the catalog folder again; a broken one is refused as a whole."""
         folder = self._engine.config.catalog_dir
         catalog: Catalog = await trio.to_thread.run_sync(load_catalog, folder)
+        servers = await trio.to_thread.run_sync(load_servers, catalog_root(folder) / "servers")
+        await self._engine.assets.call(UseServers(tuple(servers.values())))
         await self._engine.coordinator.call(tasks.UseCatalog(catalog))
         return CatalogCounts(agents=len(catalog.agents))
 

@@ -9,8 +9,12 @@ from .cors import HeaderList
 from .pages.page import page
 from .visit import KEY_HEADER, Visit
 
-KEYLESS: Final = frozenset({"/health"})
-"""Paths of an Engine that need no key (contract, sections 2 and 3)."""
+KEYLESS: Final = frozenset({"/health", "/assets/oauth/callback"})
+"""Paths of an Engine that need no key (contract, sections 2 and 3).
+
+An authorization server sends a browser to the callback, and a browser has no key: what lets it in
+is the `state` of an authorization that was begun with one.
+"""
 
 
 class Door(Protocol):

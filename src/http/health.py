@@ -9,6 +9,7 @@ import trio
 
 from ..actors import ActorError, Snapshot, State
 from ..brain import conversations
+from ..brain.assets.directory import CountDown
 from ..brain.clock import now_ms
 from ..brain.coordinator.coordinator import CountTurns
 from ..brain.herald.herald import GetHealth
@@ -30,7 +31,7 @@ async def report(engine: Engine, uptime: float, *, draining: bool) -> HealthRepo
     subsystems = {
         "database": "ok" if activity is not None else "error",
         "llm_provider": await _llm(engine),
-        "asset_directory": "ok",
+        "asset_directory": await _assets(engine),
         "sandbox": await _sandbox(engine),
         "learning_centre": "ok",
         "actors": _actors(engine.tree.snapshot()),
@@ -83,6 +84,15 @@ async def _sandbox(engine: Engine) -> str:
     except (ActorError, trio.TooSlowError):
         return "error"
     return "error" if confinement.mode == "unavailable" else confinement.mode
+
+
+async def _assets(engine: Engine) -> str:
+    try:
+        with trio.fail_after(PATIENCE_S):
+            down = await engine.assets.call(CountDown())
+    except (ActorError, trio.TooSlowError):
+        return "error"
+    return "error" if down else "ok"
 
 
 def _actors(snapshots: list[Snapshot]) -> str:

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from ..brain.channels.events import HitlRequest, JsonObject
 from ..brain.herald.conversation import Block, ImageBlock
 from .memory_port import MemoryPort
+from .asset_port import AssetPort
 from .stream_port import Stream as Stream
 from .trace_port import TracePort
 
@@ -190,6 +191,11 @@ class EnginePort(Protocol):
     @property
     def memory(self) -> MemoryPort:
         """Its memory."""
+        ...
+
+    @property
+    def assets(self) -> AssetPort:
+        """Its connectors."""
         ...
 
     @property

@@ -10,6 +10,7 @@ import trio
 from september.brain.channels.events import HitlRequest
 from september.brain.herald.conversation import TextBlock
 from september.errors import SeptemberError
+from september.http.asset_port import AssetPort
 from september.http.memory_port import MemoryPort
 from september.http.port import (
     Activity,
@@ -80,6 +81,7 @@ class FakeEngine:
     refusal: BaseException | None = None
     status: str = "ok"
     requests: list[object] = field(default_factory=list[object])
+    assets: AssetPort = field(init=False)  # tested with a real one: tests/e2e/test_assets.py
     memory: MemoryPort = field(init=False)  # tested with a real one: test_memory.py
     saved: list[KeyState] = field(default_factory=list[KeyState])
     open_streams: int = 0

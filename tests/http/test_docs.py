@@ -47,14 +47,14 @@ def test_every_event_is_described() -> None:
     assert set(events) == {kind.type for kind in Event.__args__}
 
 
-def test_only_health_is_described_as_keyless() -> None:
+def test_only_health_and_the_oauth_callback_are_described_as_keyless() -> None:
     keyless = [
         path
         for path, methods in DOCUMENT["paths"].items()
         for operation in methods.values()
         if operation.get("security") == []
     ]
-    assert keyless == ["/health"]
+    assert sorted(keyless) == ["/assets/oauth/callback", "/health"]
     assert DOCUMENT["security"] == [{"EngineKey": []}]
 
 

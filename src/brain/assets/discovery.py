@@ -14,6 +14,7 @@ from .credentials import Endpoints
 from .definitions import is_safe
 
 _METADATA: Final = re.compile(r'resource_metadata="?([^",\s]+)"?')
+_JSON: Final = {"Accept": "application/json"}
 _LARGEST: Final = 256 * 1024
 
 
@@ -45,7 +46,7 @@ def json_object(response: httpx2.Response) -> JsonObject:
 
 async def _resource(http: httpx2.AsyncClient, url: str) -> JsonObject:
     """The protected resource's metadata; empty for servers of before it was invented."""
-    asked = await http.post(url, json={}, headers={"Accept": "application/json"})
+    asked = await _sent(http, http.build_request("POST", url, json={}, headers=_JSON))
     named = _METADATA.search(asked.headers.get("www-authenticate", ""))
     places = [urljoin(url, named[1])] if named else []
     path = urlsplit(url).path.rstrip("/")
@@ -83,8 +84,16 @@ def _metadata_places(issuer: str) -> Iterator[str]:
 async def _get(http: httpx2.AsyncClient, url: str) -> JsonObject | None:
     if not is_safe(url):
         raise failed(f"{url}: metadata of credentials is read over TLS only")
-    response = await http.get(url, headers={"Accept": "application/json"})
+    response = await _sent(http, http.build_request("GET", url, headers=_JSON))
     return json_object(response) or None if response.status_code == 200 else None
+
+
+async def _sent(http: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
+    """Send it, twice if a server that refuses without reading has closed the connection."""
+    try:
+        return await http.send(request)
+    except httpx2.RemoteProtocolError:
+        return await http.send(request)
 
 
 def _endpoints(issuer: str, metadata: JsonObject, resource: JsonObject, url: str) -> Endpoints:

@@ -6,7 +6,6 @@ before anybody may use it.
 """
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias, assert_never
@@ -91,13 +90,12 @@ KeeperMessage: TypeAlias = BeginFlow | FinishFlow | GetAccess | Renewed | RenewD
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """What a keeper works with; `expired` is called when a person has to consent again."""
+    """What a keeper works with."""
 
     database: Database
     vault: Vault
     definition: ServerDefinition
     ref_id: str
-    expired: Callable[[], None]
 
 
 class _Renewal:
@@ -233,7 +231,6 @@ class Keeper(Actor[KeeperMessage]):
         self._dead = _expired(keeping.definition.name, reason)
         await keeping.database.write(partial(rows.expire, ref_id=keeping.ref_id))
         _log.warning("credential refused", server=keeping.definition.name, reason=reason)
-        keeping.expired()
         return self._dead
 
     def _put_off(self, reason: str, retry_after: float | None) -> SeptemberError:

@@ -96,10 +96,14 @@ def _model_call(params: Any) -> ModelCall:
 
 
 def _message(message: Any) -> ChatMessage:
-    content = message.content
-    blocks = cast("list[Any]", content if isinstance(content, list) else [content])
+    content: Any = message.content
+    blocks = _listed(content)
     texts = (str(getattr(one, "text", None) or f"[{one.type}]") for one in blocks)
     return ChatMessage(message.role, tuple(TextBlock(text) for text in texts))
+
+
+def _listed(content: Any) -> list[Any]:
+    return list(content) if isinstance(content, list | tuple) else [content]
 
 
 def _question(server: str, message: str, schema: JsonObject) -> str:

@@ -88,7 +88,7 @@ class AssetSpecs:
     async def _open_keeper(
         self, row: ConnectionRow, directory: ActorRef[DirectoryMessage]
     ) -> ActorRef[KeeperMessage]:
-        keeping = Keeping(self._database(), self._vault, row.definition, row.ref_id, lambda: None)
+        keeping = Keeping(self._database(), self._vault, row.definition, row.ref_id)
         return await ref_of(self.keepers).ensure(row.ref_id, partial(Keeper, keeping))
 
     async def _open_connection(
