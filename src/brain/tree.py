@@ -53,9 +53,9 @@ class Engine:
     coordinator: ActorRef[CoordinatorMessage]
     sandbox: ActorRef[SandboxMessage]
     herald: ActorRef[HeraldMessage]
-    memory: Memory
     assets: ActorRef[DirectoryMessage]
     scrubber: SecretScrubber
+    memory: Memory
     raven: ActorRef[RavenMessage]
 
 
@@ -136,6 +136,7 @@ class EngineSpecs:
             mode=config.sandbox_mode,
             network=config.sandbox_network,
             scrub=config.subprocess_scrub_mode,
+            workspaces=config.workspace_root,
         )
 
     def _approvals(self) -> Approvals:
@@ -189,8 +190,8 @@ async def running_engine(
             coordinator=tree.ref(specs.coordinator),
             sandbox=tree.ref(specs.sandbox),
             herald=tree.ref(specs.herald.herald),
-            memory=specs.memory(),
             assets=tree.ref(specs.assets.directory),
             scrubber=specs.scrubber,
+            memory=specs.memory(),
             raven=tree.ref(specs.raven),
         )

