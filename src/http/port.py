@@ -12,8 +12,8 @@ from msgspec import Meta, Struct
 
 from ..brain.channels.events import HitlRequest, JsonObject
 from ..brain.herald.conversation import Block, ImageBlock
-from .memory_port import MemoryPort
 from .asset_port import AssetPort
+from .memory_port import MemoryPort
 from .stream_port import Stream as Stream
 from .trace_port import TracePort
 

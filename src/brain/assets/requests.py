@@ -103,7 +103,7 @@ def _message(message: Any) -> ChatMessage:
 
 
 def _listed(content: Any) -> list[Any]:
-    return list(content) if isinstance(content, list | tuple) else [content]
+    return cast("list[Any]", content) if isinstance(content, list) else [content]
 
 
 def _question(server: str, message: str, schema: JsonObject) -> str:
