@@ -14,6 +14,7 @@ from ...errors import SeptemberError
 from ..sandbox.sandbox import PrepareService, Refusal, SandboxMessage
 from . import pipes
 from .definitions import ServerDefinition, StaticSecrets
+from .streams import Watch
 
 _READ_S = 300.0
 """How long a stream of events may be silent before it is opened anew."""
@@ -98,9 +99,13 @@ async def _streamable(
     from mcp.client.streamable_http import streamable_http_client
 
     timeout = httpx2.Timeout(definition.connect_timeout_s, read=_READ_S)
-    async with _client(definition, secrets, token, timeout) as http:
-        async with streamable_http_client(definition.url, http_client=http) as streams:
-            yield streams
+    watch = Watch()
+    async with (
+        watch.guarding(),
+        _client(definition, secrets, token, timeout, watch) as http,
+        streamable_http_client(definition.url, http_client=http) as streams,
+    ):
+        yield streams
 
 
 @asynccontextmanager
@@ -109,17 +114,22 @@ async def _sse(
 ) -> AsyncGenerator[tuple[Any, Any]]:
     from mcp.client.sse import sse_client
 
+    watch = Watch()
+
     def factory(
         headers: dict[str, str] | None = None,
         timeout: httpx2.Timeout | None = None,
         auth: httpx2.Auth | None = None,
     ) -> httpx2.AsyncClient:
         del headers, auth
-        return _client(definition, secrets, token, timeout or httpx2.Timeout(_READ_S))
+        return _client(definition, secrets, token, timeout or httpx2.Timeout(_READ_S), watch)
 
-    async with sse_client(
-        definition.url, timeout=definition.connect_timeout_s, httpx_client_factory=factory
-    ) as streams:
+    async with (
+        watch.guarding(),
+        sse_client(
+            definition.url, timeout=definition.connect_timeout_s, httpx_client_factory=factory
+        ) as streams,
+    ):
         yield streams
 
 
@@ -128,11 +138,13 @@ def _client(
     secrets: StaticSecrets,
     token: TokenSource | None,
     timeout: httpx2.Timeout,
+    watch: Watch,
 ) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         headers=_static_headers(definition, secrets),
         timeout=timeout,
         auth=_BearerAuth(token) if token is not None else None,
+        event_hooks={"response": [watch.response]},
     )
 
 

@@ -103,7 +103,7 @@ def _message(message: Any) -> ChatMessage:
 
 
 def _listed(content: Any) -> list[Any]:
-    return cast("list[Any]", content) if isinstance(content, list) else [content]
+    return content if hasattr(content, "__len__") else [content]  # one block has no length
 
 
 def _question(server: str, message: str, schema: JsonObject) -> str:
