@@ -1,11 +1,14 @@
 """Assertions of the helpers explain themselves; figures that tests measured are printed last."""
 
+import sys
+
 import pytest
 
 from .figures import FIGURES
 
 for helper in ("brain", "client", "crash", "harness", "served", "stage", "waiting", "wire"):
-    pytest.register_assert_rewrite(f"tests.e2e.{helper}")
+    if f"tests.e2e.{helper}" not in sys.modules:  # another suite may have borrowed it already
+        pytest.register_assert_rewrite(f"tests.e2e.{helper}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,7 +1,9 @@
 """What must be true of a brain after the process that wrote it was killed."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
+from signal import SIGKILL
 
 import trio
 
@@ -49,6 +51,28 @@ async def wait_gone(folder: Path, within: float = 5.0) -> None:
         await until(lambda: not processes(folder), within)
     except trio.TooSlowError:
         raise AssertionError(f"still running: {processes(folder)}") from None
+
+
+async def orphans(folder: Path) -> list[str]:
+    """The processes that did not die with their Engine, put down; see test_orphans."""
+    with suppress(trio.TooSlowError):
+        await until(lambda: not processes(folder), 2.0)
+    return put_down(folder)
+
+
+def put_down(folder: Path) -> list[str]:
+    """Kill the processes that have to do with `folder`."""
+    found = processes(folder)
+    for process in found:
+        with suppress(ProcessLookupError):
+            os.kill(int(process.partition(":")[0]), SIGKILL)
+    return found
+
+
+def made(folder: Path) -> Path:
+    """Make a folder for a brain."""
+    folder.mkdir()
+    return folder
 
 
 def processes(folder: Path) -> list[str]:

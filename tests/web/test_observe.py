@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ RULES: tuple[dict[str, Any], ...] = (
 WIDTHS = (1280, 390)
 
 
+def _note(errors: list[str], error: object) -> None:
+    errors.append(str(error))
+
+
 def browse(url: str, look: Callable[[Any, int], None], scheme: str = "light") -> None:
     """Open the page in Chromium at both widths; nothing may be logged as an error."""
     with sync_api.sync_playwright() as playwright:
@@ -39,7 +44,7 @@ def browse(url: str, look: Callable[[Any, int], None], scheme: str = "light") ->
         for width in WIDTHS:
             page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
             errors: list[str] = []
-            page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+            page.on("pageerror", partial(_note, errors))
             page.goto(f"{url}/observe")
             page.fill("#key", KEY)
             page.click("button")

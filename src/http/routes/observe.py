@@ -9,7 +9,7 @@ from ..pages.page import page
 
 @cache
 def _html() -> str:
-    folder = files(__package__.rpartition(".")[0] + ".pages") / "observe"
+    folder = files(__name__.rpartition(".routes.")[0] + ".pages") / "observe"
     modules = sorted(folder.iterdir(), key=lambda file: file.name)
     scripts = (f"<script>\n{one.read_text(encoding='utf-8')}</script>" for one in modules)
     return page("observe").replace("{{modules}}", "\n".join(scripts))

@@ -84,7 +84,7 @@ async def recorded(folder: Path, *rules: dict[str, Any], **more: str) -> AsyncGe
             )
 
         async with trio.open_nursery() as nursery:
-            url = await nursery.start(lambda task_status: run(task_status))
+            url = await nursery.start(run)
             headers = {"X-Engine-Key": KEY}
             async with (
                 httpx2.AsyncClient(base_url=url, headers=headers, timeout=30) as http,

@@ -25,6 +25,7 @@ class AnyBrain(Protocol):
 async def count(stage: Recorded, query: str) -> int:
     database = stage.engine.database
     found = await database.read(lambda db: db.execute(query).fetchone())
+    assert found is not None
     return int(found[0])
 
 

