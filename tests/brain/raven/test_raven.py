@@ -6,6 +6,7 @@ from typing import Protocol
 import trio
 
 from september.actors import Trace, span_scope
+from september.actors.testing import wait_idle
 from september.brain.raven import rows
 from september.brain.raven.raven import Flush
 from september.brain.store.database import Database
@@ -32,6 +33,7 @@ async def count(stage: Recorded, query: str) -> int:
 async def test_an_idle_engine_records_nothing_of_its_own_recording(tmp_path: Path) -> None:
     async with recorded(tmp_path) as stage:
         await stage.turn()
+        await wait_idle(stage.engine.tree)  # the turn is put away after its last event
         with span_scope(SILENT):
             await stage.engine.raven.call(Flush())
             before = await count(stage, "SELECT max(id) FROM trace_rows")
