@@ -4,8 +4,8 @@ The SDK has no WebSocket client, and its stdio client can neither start a server
 nor tell that an idle one has died.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 import trio
@@ -67,7 +67,7 @@ async def websocket(url: str, headers: dict[str, str]) -> AsyncGenerator[tuple[A
 
 @asynccontextmanager
 async def _streams(
-    texts: AsyncIterator[str], send: Callable[[str], Awaitable[None]]
+    texts: AsyncGenerator[str], send: Callable[[str], Awaitable[None]]
 ) -> AsyncGenerator[tuple[Any, Any]]:
     """The two object streams that the SDK reads and writes, pumped to and from JSON texts."""
     import anyio
@@ -85,7 +85,7 @@ async def _streams(
                 stream.close()
 
 
-async def _read(texts: AsyncIterator[str], deliver: Any) -> None:
+async def _read(texts: AsyncGenerator[str], deliver: Any) -> None:
     """Hand every message on; at the end of the texts the session hears of it."""
     import anyio
     from mcp.shared.message import SessionMessage
@@ -93,12 +93,13 @@ async def _read(texts: AsyncIterator[str], deliver: Any) -> None:
 
     with deliver:
         try:
-            async for text in texts:
-                try:
-                    message = jsonrpc_message_adapter.validate_json(text, by_name=False)
-                except ValueError:
-                    continue  # what is no message is no answer either: a stray line of a log
-                await deliver.send(SessionMessage(message))
+            async with aclosing(texts):
+                async for text in texts:
+                    try:
+                        message = jsonrpc_message_adapter.validate_json(text, by_name=False)
+                    except ValueError:
+                        continue  # what is no message is no answer either: a stray line of a log
+                    await deliver.send(SessionMessage(message))
         except (OSError, TooLong, trio.BrokenResourceError, trio.ClosedResourceError):
             return
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
@@ -115,7 +116,7 @@ async def _write(send: Callable[[str], Awaitable[None]], collect: Any, deliver: 
             deliver.close()
 
 
-async def _lines(stdout: trio.lowlevel.FdStream) -> AsyncIterator[str]:
+async def _lines(stdout: trio.lowlevel.FdStream) -> AsyncGenerator[str]:
     """Complete lines; the buffer holds only what has no end yet."""
     begun: list[bytes] = []
     size = 0
@@ -132,7 +133,7 @@ async def _lines(stdout: trio.lowlevel.FdStream) -> AsyncIterator[str]:
                 yield line.decode(errors="replace")
 
 
-async def _frames(socket: Any) -> AsyncIterator[str]:
+async def _frames(socket: Any) -> AsyncGenerator[str]:
     from trio_websocket import ConnectionClosed
 
     while True:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from . import seccomp
 from .limits import Limits
 
 _PROGRAMS: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -45,7 +46,8 @@ class Bubblewrap:
 
     def __str__(self) -> str:
         weaker = "" if self.own_proc else ", with the container's /proc"
-        return f"{self.binary}{weaker}"
+        filtered = "with" if seccomp.program() is not None else "without"
+        return f"{self.binary}{weaker}, {filtered} a seccomp filter"
 
     def command(
         self,
@@ -63,7 +65,7 @@ class Bubblewrap:
     def walls(
         self, roots: Iterable[Path], readable: Iterable[Path], network: bool, limits: Limits
     ) -> tuple[str, ...]:
-        """The confinement itself; a seccomp filter or a Landlock launcher would be added here."""
+        """The namespaces and mounts; the seccomp filter is passed when it is started."""
         return (
             str(self.binary),
             *_isolation(network, self.seals),
@@ -155,11 +157,16 @@ def probe(binaries: Iterable[Path]) -> Bubblewrap | str:
 def _try_out(candidate: Bubblewrap) -> str | None:
     """Run a shell in it; None if that works, else what it said."""
     walls = candidate.walls((), (), network=False, limits=Limits())
-    argv = (*walls, "--", "bash", "-c", f"exit {_PROBE_CODE}")
     try:
-        done = subprocess.run(
-            argv, capture_output=True, stdin=subprocess.DEVNULL, timeout=_PROBE_S, check=False
-        )
+        with seccomp.passed(seccomp.program()) as (option, filters):
+            done = subprocess.run(
+                (walls[0], *option, *walls[1:], "--", "bash", "-c", f"exit {_PROBE_CODE}"),
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                timeout=_PROBE_S,
+                check=False,
+                pass_fds=filters,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     if done.returncode == _PROBE_CODE:

@@ -29,13 +29,17 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A program to execute. `processes` is a limit the kernel does not enforce here, or None."""
+    """A program to execute. `processes` is a limit the kernel does not enforce here, or None.
+
+    `seccomp` is the filter that bubblewrap is given.
+    """
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     folder: Path
     ending: Ending
     processes: int | None = None
+    seccomp: bytes | None = None
 
 
 def environment(mode: ScrubMode, home: Path, extra: tuple[tuple[str, str], ...]) -> dict[str, str]:

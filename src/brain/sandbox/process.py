@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from . import seccomp
 from .launch import Ending, Launch
 from .output import Output
 
@@ -67,16 +68,17 @@ def _spawned(launch: Launch) -> Generator["ProcessTree"]:
     namespace = launch.ending is Ending.NAMESPACE
     announce = ("--info-fd", str(told)) if namespace else ()
     try:
-        process = subprocess.Popen(
-            (launch.argv[0], *announce, *launch.argv[1:]),
-            stdin=subprocess.DEVNULL,
-            stdout=writes,
-            stderr=writes,
-            env=dict(launch.environment),
-            cwd=launch.folder,
-            pass_fds=(told,) if namespace else (),
-            start_new_session=True,
-        )
+        with seccomp.passed(launch.seccomp) as (option, filters):
+            process = subprocess.Popen(
+                (launch.argv[0], *announce, *option, *launch.argv[1:]),
+                stdin=subprocess.DEVNULL,
+                stdout=writes,
+                stderr=writes,
+                env=dict(launch.environment),
+                cwd=launch.folder,
+                pass_fds=(told, *filters) if namespace else (),
+                start_new_session=True,
+            )
     except BaseException:
         os.close(reads)
         os.close(tells)

@@ -12,7 +12,7 @@ import trio
 
 from ...actors import Actor, ActorRef, Later, Message, Reply
 from ...errors import SeptemberError
-from . import bubblewrap, orphans, process
+from . import bubblewrap, orphans, process, seccomp
 from .bubblewrap import Bubblewrap
 from .launch import Ending, Launch, ScrubMode, environment
 from .limits import Limits
@@ -234,7 +234,13 @@ def _service(ground: _Ground, msg: PrepareService) -> Launch:
         home, msg.roots, readable=readable, network=True, limits=ground.limits
     )
     prelude = ground.limits.prelude(count_processes=True)
-    return Launch((*walls, *_exec(prelude, msg.argv)), scrubbed, home, Ending.NAMESPACE)
+    return Launch(
+        (*walls, *_exec(prelude, msg.argv)),
+        scrubbed,
+        home,
+        Ending.NAMESPACE,
+        seccomp=seccomp.program(),
+    )
 
 
 def _confined(ground: _Ground, msg: RunCommand) -> Launch:
@@ -255,6 +261,7 @@ def _confined(ground: _Ground, msg: RunCommand) -> Launch:
         folder=home,
         ending=Ending.NAMESPACE,
         processes=ground.limits.processes if by_hand else None,
+        seccomp=seccomp.program(),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from . import seccomp
 from .launch import Ending, Launch
 
 _MEETING_S: Final = 2.0
@@ -81,16 +82,17 @@ def _spawn(launch: Launch) -> tuple[subprocess.Popen[bytes], _Pipes, int | None]
     namespace = launch.ending is Ending.NAMESPACE
     announce = ("--info-fd", str(told)) if namespace else ()
     try:
-        process = subprocess.Popen(
-            (launch.argv[0], *announce, *launch.argv[1:]),
-            stdin=theirs_in,
-            stdout=theirs_out,
-            stderr=theirs_err,
-            env=dict(launch.environment),
-            cwd=launch.folder,
-            pass_fds=(told,) if namespace else (),
-            start_new_session=True,
-        )
+        with seccomp.passed(launch.seccomp) as (option, filters):
+            process = subprocess.Popen(
+                (launch.argv[0], *announce, *option, *launch.argv[1:]),
+                stdin=theirs_in,
+                stdout=theirs_out,
+                stderr=theirs_err,
+                env=dict(launch.environment),
+                cwd=launch.folder,
+                pass_fds=(told, *filters) if namespace else (),
+                start_new_session=True,
+            )
     except BaseException:
         for descriptor in (ours_in, ours_out, ours_err, tells):
             os.close(descriptor)
