@@ -14,9 +14,10 @@ from september.brain.channels.events import Event
 from september.cli.app import COMMANDS
 from september.cli.demo import command as demo
 from september.cli.docs import PAGES
-from september.config import SETTINGS
-from september.errors import STATUS
+from september.config import FLEET_SETTINGS, SETTINGS
+from september.errors import FLEET_STATUS, STATUS
 from september.http.app import ENDPOINTS
+from september.http.orchestrator import app as orchestrator
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -27,7 +28,7 @@ EVERY_PAGE = [*PAGES_BY_HAND, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glo
 SOURCE_ROOTS = [ROOT, ROOT / "src", ROOT / "src" / "brain", ROOT / "tests"]
 """Where a path in a document may start: `agent/turn.py` is short for `src/brain/agent/turn.py`."""
 
-NOT_SETTINGS = {"ENGINE_URL"}
+NOT_SETTINGS = {"ENGINE_URL", "ORCH_PLATFORM_KEY"}
 """Variables of the command line's own."""
 
 
@@ -94,7 +95,8 @@ def test_every_link_in_a_page_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=named)
 def test_every_setting_in_a_page_exists(page: Path) -> None:
-    known = {row.name for row in SETTINGS} | STATUS.keys() | NOT_SETTINGS | constants()
+    settings = {row.name for row in (*SETTINGS, *FLEET_SETTINGS)}
+    known = settings | STATUS.keys() | FLEET_STATUS.keys() | NOT_SETTINGS | constants()
     for code in code_in(page.read_text()):
         for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", code):
             assert name in known, name
@@ -102,7 +104,8 @@ def test_every_setting_in_a_page_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=named)
 def test_every_endpoint_in_a_page_exists(page: Path) -> None:
-    known = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+    services = (*ENDPOINTS, *orchestrator.ENDPOINTS)
+    known = {(endpoint.method, endpoint.path) for endpoint in services}
     for code in code_in(page.read_text()):
         for method, path in re.findall(r"\b(GET|POST|PUT|DELETE) (/[\w/{}-]*)", code):
             assert (method, path) in known, f"{method} {path}"
