@@ -31,6 +31,9 @@ from .workshop import Workshop
 OUTPUT_LIMIT: Final = 128 * 1024
 """Characters of an answer that the model sees; the whole is in a file of the workspace."""
 
+PROGRESS_S: Final = 0.5
+"""Seconds between two tellings of a call's progress."""
+
 _READ: Final = "connector_read"
 
 
@@ -62,7 +65,7 @@ async def _run(
     context: ToolContext,
 ) -> ToolOutput:
     connection = await _reach(assets, action.server)
-    caller = Caller(_Person(context), partial(_told, context, action.full_name))
+    caller = Caller(_Person(context), _Teller(context, action.full_name, scrubber))
     answer = await connection.call(CallAction(action.name, arguments, caller))
     return await _output(answer, action.full_name, scrubber, context.workspace)
 
@@ -80,16 +83,28 @@ class _Person:
         return await self._context.ask(call_id, "question", question, options=options)
 
 
-async def _told(context: ToolContext, tool: str, progress: Progress) -> None:
-    await context.emit(
-        ToolProgress(
-            tool_call_id=context.tool_call_id,
-            tool=tool,
+class _Teller:
+    """Tells the client how far a call is, now and then: a server may say it a thousand times."""
+
+    def __init__(self, context: ToolContext, tool: str, scrubber: SecretScrubber) -> None:
+        self._context = context
+        self._tool = tool
+        self._scrubber = scrubber
+        self._next = 0.0
+
+    async def __call__(self, progress: Progress) -> None:
+        now = trio.current_time()
+        if now < self._next:
+            return
+        self._next = now + PROGRESS_S
+        told = ToolProgress(
+            tool_call_id=self._context.tool_call_id,
+            tool=self._tool,
             progress=progress.done,
             total=progress.total,
-            message=progress.message[:500],
+            message=self._scrubber.scrub(progress.message[:500]),
         )
-    )
+        await self._context.emit(told)
 
 
 def _reader(workshop: Workshop, servers: list[str]) -> Tool:

@@ -1,9 +1,10 @@
 """Server definitions: which MCP servers may be connected, how, and with what permissions."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
@@ -89,11 +90,15 @@ class StaticSecrets(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def configured(
-    name: str, known: ServerDefinition | None, config: JsonObject | None
+    name: str,
+    known: ServerDefinition | None,
+    config: JsonObject | None,
+    allowed: Sequence[Path] = (),
 ) -> tuple[ServerDefinition, StaticSecrets]:
     """The definition and the secrets of a call. Raises SeptemberError INVALID_REQUEST.
 
-    A server of the catalog takes CALL_FIELDS only; any other is defined by the call itself.
+    A server of the catalog takes CALL_FIELDS only; any other is defined by the call itself. The
+    roots that a call names must lie inside `allowed`.
     """
     given = dict(config or {})
     secrets = {key: given.pop(key) for key in tuple(given) if key in SECRET_FIELDS}
@@ -112,6 +117,8 @@ def configured(
     except msgspec.ValidationError as error:
         raise _invalid("server_config", str(error)) from error
     _check(definition, kept)
+    if "roots" in given:
+        _check_roots(definition.roots, allowed)
     return definition, kept
 
 
@@ -171,6 +178,14 @@ def _check(definition: ServerDefinition, secrets: StaticSecrets | None) -> None:
         _check_url(definition)
     if secrets is not None and definition.auth_method == "static" and not secrets.values:
         raise _invalid("server_config", f"{definition.name} needs a key: send api_key")
+
+
+def _check_roots(roots: Iterable[str], allowed: Sequence[Path]) -> None:
+    """A call must not open the host to a server: ALLOWED_ROOTS is as far as it goes."""
+    inside = [folder.resolve() for folder in allowed]
+    for root in roots:
+        if not any(Path(root).resolve().is_relative_to(folder) for folder in inside):
+            raise _invalid("roots", f"{root} is not inside ALLOWED_ROOTS")
 
 
 def _check_url(definition: ServerDefinition) -> None:

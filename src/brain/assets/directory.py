@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Final, TypeAlias, assert_never
 
 import structlog
@@ -146,6 +147,7 @@ class Staff:
         [ConnectionRow, ActorRef[DirectoryMessage]], Awaitable[ActorRef[KeeperMessage]]
     ]
     redirect_uri: str | None
+    allowed_roots: tuple[Path, ...]
 
 
 class Directory(Actor[DirectoryMessage]):
@@ -232,7 +234,7 @@ class Directory(Actor[DirectoryMessage]):
     async def _connect(self, msg: Connect) -> Reply | Later:
         staff = self._staff
         definition, secrets = configured(
-            msg.server_name, self._servers.get(msg.server_name), msg.config
+            msg.server_name, self._servers.get(msg.server_name), msg.config, staff.allowed_roots
         )
         oauth = definition.auth_method == "oauth"
         redirect_uri = _redirect_uri(staff) if oauth else ""

@@ -16,6 +16,7 @@ from ..channels.events import JsonObject
 from .actions import NOBODY, Action, Caller, Content, Listed, Progress
 from .content import content_of, resource_content
 from .definitions import ServerDefinition
+from .schemas import checked
 
 T = TypeVar("T")
 
@@ -139,7 +140,7 @@ class Session:
             server=self._definition.name,
             name=tool.name,
             description=(tool.description or tool.title or tool.name)[:4096],
-            input_schema=tool.input_schema,
+            input_schema=checked(tool.input_schema),
             requires_permission=destructive or self._definition.asks(tool.name),
         )
 

@@ -82,6 +82,7 @@ class AssetSpecs:
             open_connection=self._open_connection,
             open_keeper=self._open_keeper,
             redirect_uri=base + CALLBACK if base is not None else None,
+            allowed_roots=self._config.allowed_roots,
         )
         return Directory(staff, self._servers)
 
