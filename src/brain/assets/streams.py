@@ -11,7 +11,8 @@ from typing import Final, cast
 import httpx2
 import trio
 
-_LOOK_S: Final = 0.5
+_LOOK_S: Final = 0.8
+_PAUSES_S: Final = (0.0, 0.1, 0.3)
 
 
 class ServerGone(Exception):
@@ -30,14 +31,16 @@ class Watch:
         response.stream = _Watched(stream, self, response.request.url)
 
     async def look(self, url: httpx2.URL) -> None:
-        """See whether anybody listens there."""
+        """See whether anybody listens there; a dying process closes its port after its streams."""
         port = url.port or (443 if url.scheme == "https" else 80)
         with trio.move_on_after(_LOOK_S):
-            try:
-                stream = await trio.open_tcp_stream(url.host, port)
-            except OSError:
-                self._gone.set()
-            else:
+            for pause in _PAUSES_S:
+                await trio.sleep(pause)
+                try:
+                    stream = await trio.open_tcp_stream(url.host, port)
+                except OSError:
+                    self._gone.set()
+                    return
                 await stream.aclose()
 
     @asynccontextmanager
