@@ -104,8 +104,8 @@ def test_every_setting_in_a_page_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=named)
 def test_every_endpoint_in_a_page_exists(page: Path) -> None:
-    services = (*ENDPOINTS, *orchestrator.ENDPOINTS)
-    known = {(endpoint.method, endpoint.path) for endpoint in services}
+    known = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+    known |= {(endpoint.method, endpoint.path) for endpoint in orchestrator.ENDPOINTS}
     for code in code_in(page.read_text()):
         for method, path in re.findall(r"\b(GET|POST|PUT|DELETE) (/[\w/{}-]*)", code):
             assert (method, path) in known, f"{method} {path}"

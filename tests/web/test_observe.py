@@ -1,8 +1,10 @@
 """The page for traces in a real browser; SCREENSHOTS=docs/screenshots keeps what it looked like."""
 
+import asyncio  # noqa: TID251  # Playwright's own loop, in a thread of its own
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,19 @@ def _note(errors: list[str], error: object) -> None:
     errors.append(str(error))
 
 
+def in_own_thread(work: Callable[[], None]) -> None:
+    """Run Playwright where no event loop has ever been: trio's threads are used again, and
+    trio-asyncio, once imported, would hand out loops of its own.
+    """
+
+    def alone() -> None:
+        asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
+        work()
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pool.submit(alone).result()
+
+
 def browse(url: str, look: Callable[[Any, int], None], scheme: str = "light") -> None:
     """Open the page in Chromium at both widths; nothing may be logged as an error."""
     with sync_api.sync_playwright() as playwright:
@@ -66,7 +81,7 @@ def shot(page: Any, name: str, width: int) -> None:
 
 
 async def seen(stage: Recorded, look: Callable[[Any, int], None], scheme: str = "light") -> None:
-    await trio.to_thread.run_sync(browse, stage.url, look, scheme)
+    await trio.to_thread.run_sync(in_own_thread, partial(browse, stage.url, look, scheme))
 
 
 async def test_the_actors_are_a_live_tree(tmp_path: Path) -> None:
