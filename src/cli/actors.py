@@ -16,7 +16,7 @@ from .trace_view import actors
 @reaches_engine
 @click.option("--once", is_flag=True, help="Print the table once; so it is where no terminal is.")
 def command(url: str, key: str | None, once: bool) -> None:
-    """Show the tree of actors, live: state, restarts, mailboxes, what each does now.
+    """Show the tree of actors of a running Engine.
 
     Ctrl-C leaves.
     """

@@ -18,7 +18,7 @@ FORMATS: Final = ("otlp", "perfetto", "mermaid")
 
 @click.group()
 def command() -> None:
-    """Show what a running Engine recorded: lists, whole traces, and root causes.
+    """Show what a running Engine recorded, and why.
 
     Ids are those of GET /traces; a trace is also found by its turn or task.
     """
