@@ -184,6 +184,11 @@ async def test_cancel_between_two_attempts(provider: str, tmp_path: Path) -> Non
         await check_aftermath(stage)
 
 
+def ends_the_call(event: Event) -> bool:
+    """Whether the tool call is told; nothing but the message's end is to come."""
+    return event.name == "content_block_stop" and event.data["block_type"] == "tool_use"
+
+
 async def knows_of_a_failure(client: Client) -> bool:
     """Whether the Engine has taken note of what its provider answered."""
     health = await client.get("/health")
@@ -196,7 +201,7 @@ async def test_cancel_while_the_model_s_message_is_being_stored_leaves_no_call_u
     message = [Say("I shall."), Call("bash", {"command": "sleep 60"}), Wait("finish")]
     async with staged("anthropic", script(message, NEXT, repeat=True), tmp_path) as stage:
         async with stage.client.execute() as stream, trio.open_nursery() as nursery:
-            await stream.until(lambda event: event.data.get("block_type") == "tool_use")
+            await stream.until(ends_the_call)
             with writing(stage.brain):  # the commit that is to come must wait for us
                 stage.peer.release("finish")
                 await stage.peer.requests[0].closed.wait()
