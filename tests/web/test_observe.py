@@ -45,7 +45,8 @@ def in_own_thread(work: Callable[[], None]) -> None:
     """
 
     def alone() -> None:
-        asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
+        policy = asyncio.DefaultEventLoopPolicy()  # pyright: ignore[reportDeprecated]  # needed here
+        asyncio.set_event_loop_policy(policy)  # pyright: ignore[reportDeprecated]  # needed here
         work()
 
     with ThreadPoolExecutor(max_workers=1) as pool:
