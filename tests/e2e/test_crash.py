@@ -12,7 +12,7 @@ from tests.peers import Call, Peer, Say, Wait, provider_peer, script
 
 from .brain import logged, statuses
 from .client import Client, Event, Refused, Stream, named, phases
-from .crash import check_ended, check_next_turn, made, orphans, take_up, wait_gone
+from .crash import check_ended, check_next_turn, made, successor, take_up, wait_gone
 from .figures import note
 from .harness import EngineProcess, engine_process, peered, settings
 from .served import served
@@ -75,9 +75,7 @@ async def uncut(provider: str, folder: Path) -> list[Event]:
     return stream.seen
 
 
-async def cut_at(
-    provider: str, folder: Path, cut: int, endings: list[str], left: list[str]
-) -> None:
+async def cut_at(provider: str, folder: Path, cut: int, endings: list[str]) -> None:
     """Kill a process at event number `cut`, then take its brain up in another Engine."""
     made(folder)
     async with provider_peer(provider, TURN) as peer:
@@ -87,9 +85,9 @@ async def cut_at(
                 await read(stream, Pace(peer, folder), cut, doomed)
             assert await doomed.stopped() == -SIGKILL
         assert len(stream.seen) >= cut
-        left.extend(await orphans(folder))
         peer.script = AFTERWARDS
-        async with served(env) as engine:
+        async with successor(env) as engine:
+            await wait_gone(folder)
             events = await take_up(engine.client, engine.brain, stream.seen)
             endings.append(check_ended(engine.brain, events))
             assert ran(folder) <= 1
@@ -103,12 +101,10 @@ async def test_a_kill_at_any_event_loses_and_doubles_none_and_the_task_goes_on(
 ) -> None:
     cuts = range(1, len(await uncut(provider, tmp_path / "uncut")) + 1)
     endings: list[str] = []
-    left: list[str] = []
-    await each(cuts, lambda cut: cut_at(provider, tmp_path / f"cut-{cut:02}", cut, endings, left))
+    await each(cuts, lambda cut: cut_at(provider, tmp_path / f"cut-{cut:02}", cut, endings))
     assert len(endings) == len(cuts)
     assert "errored" in endings and "completed" in endings
     note(f"crash, {provider}", f"{len(cuts)} cut points on the wire, {summary(endings)}")
-    note(f"crash, {provider}, processes left over", len(left))
 
 
 async def each(cuts: Iterable[int], work: Callable[[int], Awaitable[None]]) -> None:
@@ -166,7 +162,7 @@ async def die_at(step: str, folder: Path, event: int, endings: list[str]) -> Non
             await stream.rest()
         assert await doomed.stopped() == -SIGKILL
     assert len(stream.seen) < event
-    async with served(env) as engine:
+    async with successor(env) as engine:
         events = await take_up(engine.client, engine.brain, stream.seen)
         endings.append(check_ended(engine.brain, events))
         assert ran(folder) <= 1
@@ -242,7 +238,7 @@ async def test_a_question_that_is_pending_outlives_two_processes(
             async with client.execute() as stream:
                 asked = (await stream.until("hitl_request")).data
                 await doomed.kill()
-        async with served(env) as engine:
+        async with successor(env) as engine:
             assert (await engine.client.get("/hitl/pending"))["pending"] == [asked]
         async with served(env) as engine:
             async with engine.client.replay(stream.seen[-1].id, task_id="task") as rest:
@@ -264,9 +260,9 @@ async def test_a_kill_right_after_the_answer_runs_the_tool_at_most_once(tmp_path
                 await client.answer("yes")
                 await stream.until("hitl_resolved")
                 await doomed.kill()
-        await wait_gone(tmp_path)
         peer.script = AFTERWARDS
-        async with served(env) as engine:
+        async with successor(env) as engine:
+            await wait_gone(tmp_path)
             assert (await engine.client.get("/hitl/pending"))["pending"] == []
             events = await take_up(engine.client, engine.brain, stream.seen)
             assert check_ended(engine.brain, events) == "errored"
@@ -369,7 +365,7 @@ async def test_a_kill_during_the_drain_is_a_kill(provider: str, tmp_path: Path) 
                 assert doomed.process.returncode is None
                 await doomed.kill()
         peer.script = AFTERWARDS
-        async with served(env) as engine:
+        async with successor(env) as engine:
             events = await take_up(engine.client, engine.brain, stream.seen)
             assert check_ended(engine.brain, events) == "errored"
             await check_next_turn(engine.client, events)
