@@ -87,10 +87,11 @@ class Respond(Message["Resolved | SeptemberError"]):
 
 @dataclass(frozen=True, slots=True)
 class Withdraw(Message[None]):
-    """Resolve what a turn still waits on: the turn was cancelled."""
+    """Resolve what a turn, or one tool call of it, still waits on: nobody needs the answer."""
 
     task_id: str
     turn_id: str
+    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +131,8 @@ class Approvals(Actor[ApprovalMessage]):
                 return await self._ask(msg)
             case Respond():
                 return msg.reply(await self._respond(msg))
-            case Withdraw(task_id, turn_id):
-                await self._withdraw(task_id, turn_id)
+            case Withdraw():
+                await self._withdraw(msg)
                 return msg.done()
             case ListPending():
                 return msg.reply(await self._database.read(pending))
@@ -172,10 +173,9 @@ class Approvals(Actor[ApprovalMessage]):
             await self._resolve(chosen.request, Answer("user", msg.answer, msg.feedback))
         return Resolved(chosen.request.request_id)
 
-    async def _withdraw(self, task_id: str, turn_id: str) -> None:
-        for request in await self._database.read(pending):
-            if (request.task_id, request.turn_id) == (task_id, turn_id):
-                await self._resolve(request, Answer("cancel"))
+    async def _withdraw(self, msg: Withdraw) -> None:
+        for request in await self._database.read(partial(_withdrawn, msg=msg)):
+            await self._resolve(request, Answer("cancel"))
 
     async def _expire(self, request_id: str) -> None:
         for request in await self._database.read(pending):
@@ -303,6 +303,17 @@ def pending(connection: Connection) -> tuple[Pending, ...]:
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM hitl_requests WHERE status = 'pending'"
         " ORDER BY created_at, request_id"
+    )
+    return tuple(_row(row).request for row in rows)
+
+
+def _withdrawn(connection: Connection, msg: Withdraw) -> tuple[Pending, ...]:
+    """The pending requests that go. What a call asks several times has ids `<call>#<number>`."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM hitl_requests WHERE status = 'pending' AND turn_id = ?1"
+        " AND (?2 IS NULL OR tool_call_id = ?2 OR instr(tool_call_id, ?2 || '#') = 1)"
+        " ORDER BY created_at, request_id",
+        (msg.turn_id, msg.tool_call_id),
     )
     return tuple(_row(row).request for row in rows)
 

@@ -10,13 +10,14 @@ import trio
 
 from tests.peers import Call, Peer, Say, Wait, provider_peer, script
 
-from .brain import logged, statuses
+from .brain import change, logged, statuses
 from .client import Client, Event, Refused, Stream, named, phases
 from .crash import check_ended, check_next_turn, made, successor, take_up, wait_gone
 from .figures import note
 from .harness import EngineProcess, engine_process, peered, settings
 from .served import served
 from .stage import each_provider
+from .waiting import until
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
@@ -246,6 +247,62 @@ async def test_a_question_that_is_pending_outlives_two_processes(
                 events = stream.seen + await rest.rest()
             assert check_ended(engine.brain, events) == "completed"
         assert named(events, "tool_result")[0]["output"] == "the left one"
+        assert [request.refused for request in peer.requests if request.refused] == []
+
+
+async def test_what_an_interrupted_call_had_asked_is_withdrawn(tmp_path: Path) -> None:
+    both = [
+        Call("bash", {"command": "echo ran >> ran.txt; sleep 60"}),
+        Call("ask_user", {"question": "Which one?"}),
+    ]
+    async with provider_peer("anthropic", script(both, [Say("That one.")])) as peer:
+        env = peered(tmp_path, peer)
+        async with engine_process(env) as doomed, Client(doomed.url) as client:
+            async with client.execute() as stream:
+                await stream.until("hitl_request")
+                await until(lambda: ran(tmp_path) == 1)
+                await doomed.kill()
+        change(
+            tmp_path / "brain.sqlite",
+            "INSERT INTO hitl_requests (request_id, task_id, turn_id, tool_call_id, kind, question,"
+            " status, created_at, expires_at) SELECT 'hitl-of-bash', task_id, turn_id,"
+            " (SELECT tool_call_id || '#1' FROM tool_calls WHERE tool = 'bash'), kind, 'Really?',"
+            " status, created_at - 1, expires_at FROM hitl_requests",
+        )
+        async with successor(env) as engine:
+            async with engine.client.replay(stream.seen[-1].id, task_id="task") as rest:
+                gone = (await rest.until("hitl_resolved")).data
+                assert (gone["request_id"], gone["by"]) == ("hitl-of-bash", "cancel")
+                pending = (await engine.client.get("/hitl/pending"))["pending"]
+                assert [request["question"] for request in pending] == ["Which one?"]
+                await engine.client.answer("left")
+                assert phases(await rest.rest())[-1] == "completed"
+
+
+@each_provider
+async def test_a_command_that_ran_beside_a_pending_question_is_not_run_again(
+    provider: str, tmp_path: Path
+) -> None:
+    both = [
+        Call("bash", {"command": "echo ran >> ran.txt; sleep 60"}),
+        Call("ask_user", {"question": "Which one?"}),
+    ]
+    async with provider_peer(provider, script(both, [Say("That one.")])) as peer:
+        env = peered(tmp_path, peer)
+        async with engine_process(env) as doomed, Client(doomed.url) as client:
+            async with client.execute() as stream:
+                await stream.until("hitl_request")
+                await until(lambda: ran(tmp_path) == 1)
+                await doomed.kill()
+        async with successor(env) as engine:
+            async with engine.client.replay(stream.seen[-1].id, task_id="task") as rest:
+                await engine.client.answer("left")
+                events = stream.seen + await rest.rest()
+            assert check_ended(engine.brain, events) == "completed"
+            assert ran(tmp_path) == 1
+        results = {e["tool"]: e for e in named(events, "tool_result")}
+        assert results["bash"]["error"] == "interrupted"
+        assert (results["ask_user"]["error"], results["ask_user"]["output"]) == (None, "left")
         assert [request.refused for request in peer.requests if request.refused] == []
 
 

@@ -43,4 +43,4 @@ async def ask_user(arguments: JsonObject, context: ToolContext) -> ToolOutput:
     return ToolOutput(answer.text or "")
 
 
-ASK_USER = Tool(DEFINITION, ask_user)
+ASK_USER = Tool(DEFINITION, ask_user, repeatable=True)

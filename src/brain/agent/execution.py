@@ -19,6 +19,7 @@ from . import transcript
 from .job import Job
 from .permissions import Allow, Ask, Decision, Deny, decide
 from .questions import Questions
+from .resume import INTERRUPTED, forget_questions, interrupted
 from .spans import ToolSpan
 from .tools import Tool, ToolContext, ToolOutput
 from .transcript import StoredCall
@@ -115,6 +116,9 @@ class ToolRunner:
 
     async def _run_one(self, call: StoredCall) -> ToolOutput:
         """Validate, ask for permission where the rules say so, run. Failures are answers."""
+        if interrupted(call, self._tools):
+            await forget_questions(self._workshop.approvals, self._job, call)
+            return INTERRUPTED
         tool = self._tools.get(call.tool)
         if tool is None:
             known = ", ".join(sorted(self._tools))

@@ -1,34 +1,38 @@
-"""Taking a turn up again: which of its tool calls may still run after a restart."""
+"""Taking a turn up again: the tool calls that were open when the Engine stopped.
+
+What waited for a person goes on waiting. A call that had started may have had its effect, so it is
+not run a second time, unless its tool says that it may be.
+"""
 
 from functools import partial
+from typing import Final
 
-import msgspec
-
-from ..store.connection import Connection
+from ...actors import ActorRef
+from ..hitl import ApprovalMessage, Withdraw
 from ..store.database import Database
 from . import transcript
+from .job import Job
+from .tools import Toolbox, ToolOutput
 from .transcript import StoredCall
 
-INTERRUPTED = "the Engine stopped while this ran; it may or may not have had its effect"
+INTERRUPTED: Final = ToolOutput(
+    "the Engine stopped while this ran; it may or may not have had its effect", "interrupted"
+)
 
 
 async def calls_to_resume(database: Database, turn_id: str) -> tuple[StoredCall, ...]:
-    """The open calls. One that had started and waits for nobody is not run a second time."""
-    return await database.read(partial(_calls, turn_id=turn_id))
+    """The turn's calls whose results are not in the transcript yet, in call order."""
+    return await database.read(partial(transcript.open_calls, turn_id=turn_id))
 
 
-def _calls(connection: Connection, turn_id: str) -> tuple[StoredCall, ...]:
-    rows = connection.execute(
-        "SELECT tool_call_id FROM hitl_requests WHERE turn_id = ? AND status = 'pending'",
-        (turn_id,),
-    )
-    waiting = {tool_call_id for (tool_call_id,) in rows}
-    return tuple(_fit(call, waiting) for call in transcript.open_calls(connection, turn_id))
+def interrupted(call: StoredCall, tools: Toolbox) -> bool:
+    """Whether the Engine stopped in the middle of what must not be done twice."""
+    tool = tools.get(call.tool)
+    return call.status == "started" and not (tool is not None and tool.repeatable)
 
 
-def _fit(call: StoredCall, waiting: set[str]) -> StoredCall:
-    if call.status != "started" or call.tool_call_id in waiting:
-        return call
-    return msgspec.structs.replace(
-        call, status="finished", error="interrupted", output=INTERRUPTED, duration_ms=0
-    )
+async def forget_questions(
+    approvals: ActorRef[ApprovalMessage], job: Job, call: StoredCall
+) -> None:
+    """Withdraw what an interrupted call had asked: nobody waits for the answer any more."""
+    await approvals.call(Withdraw(job.task_id, job.turn_id, call.tool_call_id))

@@ -61,11 +61,16 @@ class ToolFunction(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool of the Engine: `definition` for the model, `run` for the loop."""
+    """A tool of the Engine: `definition` for the model, `run` for the loop.
+
+    `repeatable` says that a call which a stop of the Engine interrupted may simply run again: all
+    it does is wait for something that is kept elsewhere.
+    """
 
     definition: ToolDef
     run: ToolFunction
     requires_permission: bool = False
+    repeatable: bool = False
 
 
 Toolbox = Mapping[str, Tool]
