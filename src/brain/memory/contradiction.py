@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from .words import stems
+
 _SINGLE: Final = re.compile(
     r"^(?P<what>.*?\b(?:(?:now |currently )?(?:lives|live|living|resides|reside) (?:in|at)"
     r"|(?:now |currently )?(?:works|work|working) (?:as|at|for|in)"
@@ -23,7 +25,6 @@ _NOT: Final = re.compile(
 )
 _FILLER: Final = re.compile(r"\b(?:now|currently|the|a|an|does|do|is|are)\b|[^\w\s]", re.IGNORECASE)
 _SAME_PLACE: Final = {"moved to": "lives in", "lives at": "lives in", "resides in": "lives in"}
-_ALIKE: Final = re.compile(r"(?<=\w\w\w)(?:ing|es|s|ed)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +67,4 @@ def _plain(text: str) -> str:
     words = text.lower().strip()
     for said, meant in _SAME_PLACE.items():
         words = words.replace(said, meant)
-    return " ".join(_ALIKE.sub("", _FILLER.sub(" ", words)).split())
+    return " ".join(stems(_FILLER.sub(" ", words)))

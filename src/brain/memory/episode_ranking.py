@@ -164,7 +164,8 @@ def _text(episode: Episode) -> str:
 
 
 def _asks(episode: Episode) -> bool:
-    return _ASIDE.sub("", episode.value).rstrip().endswith("?")
+    value = episode.value
+    return "?" in value and _ASIDE.sub("", value).rstrip().endswith("?")
 
 
 def _recency(episode: Episode, now: int) -> float:

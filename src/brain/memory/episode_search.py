@@ -10,7 +10,7 @@ from .episodes import Episode, by_rowid
 from .vectors import VectorIndex
 from .words import Query
 
-POOL: Final = 60
+POOL: Final = 32
 """Candidates that each list gives; their neighbours come along."""
 
 
@@ -53,7 +53,7 @@ def search(
     rows = by_rowid(connection, sorted(_widened(candidates, REACH)))
     if sight is not None:
         unseen = [rowid for rowid in rows if rowid not in cosines]
-        cosines |= index.cosines(connection, sight.space, sight.vector, unseen)
+        cosines |= index.estimates(sight.vector, unseen)
     lines = [Candidate(rowid, episode) for rowid, episode in rows.items()]
     scores = rank(query, lines, cosines, now, weights)
     best = sorted(

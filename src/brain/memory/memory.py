@@ -13,6 +13,7 @@ from ..herald.embeddings import Embeddings
 from ..store.connection import Connection
 from ..store.database import Database
 from . import episode_search, fact_search
+from .episode_ranking import WEIGHTS
 from .episode_search import Hit, Sight
 from .fact_search import FactHit, NodeHit
 from .indexer import AwaitDrained, GetProgress, IndexerMessage, Wake
@@ -43,6 +44,7 @@ class Memory:
         self._indexer = indexer
         self._lexicons = {shelf.name: Lexicon(shelf.name, shelf.table) for shelf in SHELVES}
         self._indexes = {shelf.name: VectorIndex(shelf.vectors) for shelf in SHELVES}
+        self.weights = WEIGHTS
 
     async def search_episodes(self, text: str, limit: int) -> tuple[Hit, ...]:
         """The episodes that answer `text` best, best first."""
@@ -55,6 +57,7 @@ class Memory:
                 index=self._indexes[EPISODES.name],
                 limit=limit,
                 now=now_ms(),
+                weights=self.weights,
             )
         )
 

@@ -6,31 +6,35 @@ the codes are read anew, and is dropped when its exact vector is not found.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from ..herald.embeddings import Vector
 from ..store.connection import Connection
-from .codes import Array, CodedQuery, encode, words_of
+from .codes import Array, CodedQuery, encode, ones_of, words_of
 
 EXACT: Final = 400
 """Rows that are compared exactly at the end of a search."""
 
-FIRST_SHARE: Final = 0.08
+FIRST_SHARE: Final = 0.12
 FIRST_LEAST: Final = 4096
 """Rows whose full codes are compared after the signs alone: a share, but at least so many."""
-
-_AT_ONCE: Final = 500
-"""Rows for each statement with a list of ids."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Codes:
-    """What is in memory: the first `rows` columns of `planes`; arrays may have room for more."""
+    """What is in memory: the first `rows` columns of `planes`; arrays may have room for more.
+
+    `ones` counts each row's set signs, `places` says where an item is.
+    """
 
     planes: Array
     items: Array
+    ones: Array
+    places: dict[int, int]
     rows: int
     seq: int
 
@@ -55,31 +59,44 @@ class VectorIndex:
         if not codes.rows or not vector.any():
             return {}
         chosen = _coarse(codes, vector, max(EXACT, 2 * limit))
-        found = self.cosines(connection, space, query, [int(item) for item in chosen])
+        found = self.cosines(connection, query, chosen.tolist())
         best = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
         return dict(best)
 
     def cosines(
-        self, connection: Connection, space: int, query: Vector, items: Sequence[int]
+        self, connection: Connection, query: Vector, items: Iterable[int]
     ) -> dict[int, float]:
-        """The exact cosines of these items; one without a vector in this space is left out."""
+        """The exact cosines of these items; one without a vector in this space is left out.
+
+        To be called after `nearest`, in the same snapshot: it knows what lives in the space.
+        """
         import numpy as np
 
-        found: list[tuple[int, bytes]] = []
-        for start in range(0, len(items), _AT_ONCE):
-            some = items[start : start + _AT_ONCE]
-            rows = connection.execute(
-                f"SELECT exact.item, exact.embedding FROM {self._table}_exact AS exact"
-                f" JOIN {self._table} AS coded USING (item)"
-                f" WHERE exact.item IN ({','.join('?' * len(some))}) AND coded.space = ?",
-                (*some, space),
-            )
-            found += rows.fetchall()
+        places = self._codes.places if self._codes is not None else {}
+        wanted = msgspec.json.encode([item for item in items if item in places]).decode()
+        found = connection.execute(
+            f"SELECT item, embedding FROM {self._table}_exact"
+            " WHERE item IN (SELECT value FROM json_each(?))",
+            (wanted,),
+        ).fetchall()
         if not found:
             return {}
         matrix: Array = np.frombuffer(b"".join(vector for _, vector in found), "<f4")
-        scores = matrix.reshape(len(found), -1) @ np.frombuffer(query, "<f4")
+        vector: Array = np.frombuffer(query, "<f4")
+        scores = np.einsum("ij,j->i", matrix.reshape(len(found), -1), vector)  # starts no threads
         return {item: float(score) for (item, _), score in zip(found, scores, strict=True)}
+
+    def estimates(self, query: Vector, items: Iterable[int]) -> dict[int, float]:
+        """Cosines of these items by their codes alone, which are in memory; see `cosines`."""
+        import numpy as np
+
+        codes = self._codes
+        known = [item for item in items if codes is not None and item in codes.places]
+        if codes is None or not known:
+            return {}
+        planes = codes.planes[:, [codes.places[item] for item in known]]
+        scores = CodedQuery(np.frombuffer(query, "<f4")).cosines(planes)
+        return dict(zip(known, scores.tolist(), strict=True))
 
     def _followed(self, connection: Connection, space: int, dimension: int) -> _Codes:
         """The codes as of this snapshot, or later."""
@@ -102,7 +119,9 @@ def _coarse(codes: _Codes, vector: Array, keep: int) -> Array:
     query = CodedQuery(vector)
     planes = codes.planes[:, : codes.rows]
     first = max(FIRST_LEAST, int(codes.rows * FIRST_SHARE))
-    chosen = _best(query.signs(planes), first) if codes.rows > first else None
+    chosen = (
+        _best(query.signs(planes, codes.ones[: codes.rows]), first) if codes.rows > first else None
+    )
     narrowed = planes if chosen is None else planes[:, chosen]
     second = _best(query.cosines(narrowed), keep)
     return codes.items[second if chosen is None else chosen[second]]
@@ -120,7 +139,7 @@ def _empty(dimension: int) -> _Codes:
     import numpy as np
 
     planes = np.zeros((2 * words_of(dimension), 0), np.uint64)
-    return _Codes(planes, np.zeros(0, np.int64), 0, 0)
+    return _Codes(planes, np.zeros(0, np.int64), np.zeros(0, np.uint16), {}, 0, 0)
 
 
 def _appended(codes: _Codes, new: Sequence[tuple[int, int, bytes]]) -> _Codes:
@@ -128,17 +147,20 @@ def _appended(codes: _Codes, new: Sequence[tuple[int, int, bytes]]) -> _Codes:
     import numpy as np
 
     rows = codes.rows + len(new)
-    planes, items = codes.planes, codes.items
+    planes, items, ones = codes.planes, codes.items, codes.ones
     if rows > len(items):
         room = max(1024, 2 * codes.rows, rows)
         planes = np.zeros((planes.shape[0], room), np.uint64)
-        items = np.zeros(room, np.int64)
+        items, ones = np.zeros(room, np.int64), np.zeros(room, np.uint16)
         planes[:, : codes.rows] = codes.planes[:, : codes.rows]
         items[: codes.rows] = codes.items[: codes.rows]
+        ones[: codes.rows] = codes.ones[: codes.rows]
     added = np.frombuffer(b"".join(code for _, _, code in new), "<u8")
     planes[:, codes.rows : rows] = added.reshape(len(new), -1).T
     items[codes.rows : rows] = [item for _, item, _ in new]
-    return _Codes(planes, items, rows, new[-1][0])
+    ones[codes.rows : rows] = ones_of(planes[:, codes.rows : rows], len(planes) // 2)
+    codes.places.update((item, codes.rows + at) for at, (_, item, _) in enumerate(new))
+    return _Codes(planes, items, ones, codes.places, rows, new[-1][0])
 
 
 def put(connection: Connection, table: str, space: int, vectors: Mapping[int, Vector]) -> None:
