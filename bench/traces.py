@@ -1,0 +1,114 @@
+"""What recording costs: asks per second of the same tree untraced, traced, and kept in a brain.
+
+    .venv/bin/python bench/traces.py [--rounds 5] [--seconds 2]
+
+Every figure is the median of alternating rounds; only the ratios travel. All three trees have
+the same store; Raven writes while the asks go on, in the same process.
+"""
+
+import argparse
+import gc
+import statistics
+import tempfile
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import TypeAlias
+
+import trio
+from actors import InlineSum, SumMessage, TaskSum, Total
+
+from september.actors import ChildSpec, SupervisorSpec, Trace, ref_of, running_tree
+from september.brain.raven.raven import Bounds, Raven, RavenMessage
+from september.brain.store.brain_file import BrainFile
+from september.brain.store.database import Database
+from september.brain.store.store import Store, StoreMessage
+from september.traces.recorder import Recorder
+from september.traces.render import Renderer
+from september.traces.row import Losses
+
+MODES = ("untraced", "traced", "durable")
+ASKERS = 4
+"""Tasks that ask at the same time, as turns do."""
+
+Result: TypeAlias = tuple[float, float, int, Losses]
+"""Asks per second, asks per second of CPU time, rows kept, what was lost."""
+
+
+async def asks(kind: type[InlineSum], mode: str, seconds: float) -> Result:
+    """Ask for so many seconds."""
+    trace = None if mode == "untraced" else Trace()
+    recorder = Recorder(trace, Renderer()) if trace is not None and mode == "durable" else None
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        brain = BrainFile(Path(folder, "brain.sqlite"))
+        store: ChildSpec[StoreMessage] = ChildSpec("store", lambda: Store(brain))
+        raven: ChildSpec[RavenMessage] = ChildSpec(
+            "raven", lambda: Raven(recorder, Database(ref_of(store)), Bounds())
+        )
+        child: ChildSpec[SumMessage] = ChildSpec("sum", kind)
+        spec = SupervisorSpec("bench", (store, raven, child))
+        tree = await stack.enter_async_context(running_tree(spec, trace=trace))
+        done = 0
+
+        async def ask() -> None:
+            nonlocal done
+            ref, until = tree.ref(child), perf_counter() + seconds
+            while perf_counter() < until:
+                for _ in range(100):
+                    await ref.call(Total())
+                done += 100
+
+        began, cpu = perf_counter(), process_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(ASKERS):
+                nursery.start_soon(ask)
+        taken, spent = perf_counter() - began, process_time() - cpu
+        losses = recorder.losses if recorder is not None else Losses()
+        kept = await Database(tree.ref(store)).read(
+            lambda db: db.execute("SELECT count(*) FROM trace_rows").fetchone()
+        )
+        return done / taken, done / spent, int(kept[0]) if kept else 0, losses
+
+
+def compare(name: str, kind: type[InlineSum], rounds: int, seconds: float) -> None:
+    """Measure the three modes in turn, and print them."""
+    seen: dict[str, list[Result]] = {mode: [] for mode in MODES}
+    for _ in range(rounds):
+        for mode in MODES:
+            gc.collect()
+            seen[mode].append(trio.run(partial(asks, kind, mode, seconds)))
+    print(f"{name}:")
+    for mode in MODES:
+        rate = median(seen[mode], lambda one: one[0])
+        cpu = median(seen[mode], lambda one: one[1])
+        kept = median(seen[mode], lambda one: one[2])
+        lost = median(seen[mode], lambda one: one[3].overload)
+        print(
+            f"  {mode:9} {rate:9,.0f} ask/s {cpu:9,.0f} ask/CPU-s  {kept:,.0f} kept {lost:,.0f} lost"
+        )
+    for base in ("untraced", "traced"):
+        pairs = zip(seen["durable"], seen[base], strict=True)
+        share = statistics.median(these[0] / those[0] for these, those in pairs)
+        print(f"  recording costs {1 - share:.0%} of the asks of the {base} tree")
+
+
+def median(results: list[Result], figure: Callable[[Result], float]) -> float:
+    """The median of one figure."""
+    return statistics.median(map(figure, results))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    chosen = parser.parse_args()
+    compare("inline handler", InlineSum, chosen.rounds, chosen.seconds)
+    compare("awaiting handler", TaskSum, chosen.rounds, chosen.seconds)
+
+
+if __name__ == "__main__":
+    main()
