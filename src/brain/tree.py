@@ -19,6 +19,7 @@ from ..actors import (
 from ..config import EngineConfig, Secret
 from ..traces.recorder import Recorder
 from ..traces.render import Renderer
+from ..traces.telemetry import TelemetrySpecs
 from .agent.toolbox import toolbox
 from .agent.turn import TurnMessage
 from .agent.workshop import Limits, Workshop
@@ -57,6 +58,7 @@ class Engine:
     scrubber: SecretScrubber
     memory: Memory
     raven: ActorRef[RavenMessage]
+    telemetry: TelemetrySpecs
 
 
 class EngineSpecs:
@@ -77,6 +79,8 @@ class EngineSpecs:
         render = Renderer(self.scrubber.scrub)
         self._recorder = Recorder(trace, render) if trace is not None else None
         self.raven: ChildSpec[RavenMessage] = ChildSpec("raven", self._raven)
+        collector = config.otel_exporter_otlp_endpoint
+        self.telemetry = TelemetrySpecs(trace, render, collector, "september-engine")
         self.log: ChildSpec[LogMessage] = ChildSpec("channels", lambda: EventLog(self.database()))
         self.herald = HeraldSpecs(config)
         self.indexer: ChildSpec[IndexerMessage] = ChildSpec(
@@ -103,6 +107,7 @@ class EngineSpecs:
             (
                 self.store,
                 self.raven,
+                *self.telemetry.children,
                 self.log,
                 self.herald.root,
                 self.indexer,
@@ -194,4 +199,5 @@ async def running_engine(
             scrubber=specs.scrubber,
             memory=specs.memory(),
             raven=tree.ref(specs.raven),
+            telemetry=specs.telemetry,
         )

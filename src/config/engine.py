@@ -150,6 +150,9 @@ class EngineConfig:
     learning_interval_s: int = setting(number(1), "3600", "Time between two rounds of learning")
     trace_max_mb: int = setting(number(1), "256", "Most space for traces, in MiB")
     trace_ttl: int = setting(number(1), "604800", "Life of a trace")
+    otel_exporter_otlp_endpoint: str | None = optional(
+        URL, "OpenTelemetry collector (OTLP over HTTP); other OTEL_* variables hold, too"
+    )
 
     def __post_init__(self) -> None:
         if self.workspace_root == _NO_PATH:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from ..errors import ConfigError
-from .kinds import FERNET_KEY, LIST, PATH, PORT, SECONDS, SECRET, TEXT, Kind, number
+from .kinds import FERNET_KEY, LIST, PATH, PORT, SECONDS, SECRET, TEXT, URL, Kind, number
 from .secret import Secret
 from .setting import one_of, optional, read, rows, setting, written_texts
 
@@ -105,6 +105,11 @@ class FleetConfig:
     orch_restart_max_attempts: int = setting(number(1), "8", "Restarts before giving up")
     orch_idle_sleep_threshold_s: int = setting(number(0), "0", "Idle time before sleep; 0: never")
     orch_reconcile_interval_s: float = setting(SECONDS, "60", "Time between two reconciliations")
+
+    # Traces
+    otel_exporter_otlp_endpoint: str | None = optional(
+        URL, "OpenTelemetry collector (OTLP over HTTP); other OTEL_* variables hold, too"
+    )
 
     engine_env: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
 

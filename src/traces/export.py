@@ -1,13 +1,16 @@
 """A trace in the formats of other tools: OTLP/JSON, Chrome and Perfetto JSON, Mermaid."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from .row import TraceRow
 
 SERVICE: Final = "september"
+
+Attributes: TypeAlias = dict[str, str | int | float]
+"""What OpenTelemetry is told of a row, by name."""
 
 _ARROWS: Final = 400
 """Messages in one sequence diagram; more nobody reads, and Mermaid refuses."""
@@ -68,9 +71,9 @@ _GEN_AI: Final = {
 _OPERATIONS: Final = ("invoke_agent", "chat", "execute_tool")
 
 
-def attributes(row: TraceRow) -> dict[str, str | int | float]:
+def attributes(row: TraceRow) -> Attributes:
     """What OpenTelemetry is told of a row."""
-    found: dict[str, str | int | float] = {
+    found: Attributes = {
         "september.kind": row.kind,
         "september.outcome": row.outcome,
     }
@@ -90,9 +93,9 @@ def attributes(row: TraceRow) -> dict[str, str | int | float]:
     return found
 
 
-def _gen_ai(row: TraceRow) -> dict[str, str | int | float]:
+def _gen_ai(row: TraceRow) -> Attributes:
     payload = _payload(row)
-    found: dict[str, str | int | float] = {
+    found: Attributes = {
         other: value
         for ours, other in _GEN_AI.items()
         if isinstance(value := payload.get(ours), str | int) and value

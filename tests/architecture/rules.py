@@ -51,6 +51,8 @@ LAZY: Final[Mapping[str, frozenset[str]]] = {
     "brain.memory.codes": frozenset({"numpy"}),
     "brain.memory.episode_ranking": frozenset({"numpy"}),
     "brain.memory.vectors": frozenset({"numpy"}),
+    "traces.otlp": frozenset({"opentelemetry"}),
+    "traces.otlp_spans": frozenset({"opentelemetry"}),
 }
 """What may be imported inside a function: provider SDKs and heavy libraries, where used."""
 
@@ -89,6 +91,8 @@ ANY: Final[Mapping[str, str]] = {
     "http.openapi": "a JSON Schema",
     "http.wire": "what comes off the wire",
     "logs": "structlog's own types",
+    "traces.otlp_metrics": "the SDK's own types",
+    "traces.otlp_spans": "the SDK's own types",
 }
 """Modules that may say `Any`, and why."""
 
