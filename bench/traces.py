@@ -87,7 +87,8 @@ def compare(name: str, kind: type[InlineSum], rounds: int, seconds: float) -> No
         kept = median(seen[mode], lambda one: one[2])
         lost = median(seen[mode], lambda one: one[3].overload)
         print(
-            f"  {mode:9} {rate:9,.0f} ask/s {cpu:9,.0f} ask/CPU-s  {kept:,.0f} kept {lost:,.0f} lost"
+            f"  {mode:9} {rate:9,.0f} ask/s {cpu:9,.0f} ask/CPU-s"
+            f"  {kept:,.0f} kept {lost:,.0f} lost"
         )
     for base in ("untraced", "traced"):
         pairs = zip(seen["durable"], seen[base], strict=True)

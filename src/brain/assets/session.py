@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
+from ...actors import current_span
 from ..channels.events import JsonObject
 from .actions import NOBODY, Action, Caller, Content, Listed, Progress
 from .content import content_of, resource_content
@@ -97,8 +98,8 @@ class Session:
                 if caller.on_progress is not None:
                     await caller.on_progress(Progress(done, total, message or ""))
 
-            work = self._client.call_tool
-            result = await self._during(lambda: work(action, arguments, progress_callback=told))
+            work = partial(self._client.call_tool, progress_callback=told, meta=_trace_context())
+            result = await self._during(lambda: work(action, arguments))
         return content_of(result)
 
     async def resources(self) -> tuple[Listed, ...]:
@@ -111,7 +112,8 @@ class Session:
     async def read(self, uri: str) -> Content:
         """Read a resource."""
         with self._patience():
-            return resource_content(await self._during(lambda: self._client.read_resource(uri)))
+            read = partial(self._client.read_resource, meta=_trace_context())
+            return resource_content(await self._during(lambda: read(uri)))
 
     async def prompts(self) -> tuple[Listed, ...]:
         """Prompt templates, with their arguments in the description."""
@@ -123,7 +125,8 @@ class Session:
     async def prompt(self, name: str, arguments: dict[str, str]) -> Content:
         """A prompt filled in, as text."""
         with self._patience():
-            result = await self._during(lambda: self._client.get_prompt(name, arguments))
+            get = partial(self._client.get_prompt, meta=_trace_context())
+            result = await self._during(lambda: get(name, arguments))
         return Content("\n".join(f"{one.role}: {_text(one.content)}" for one in result.messages))
 
     async def responsive(self) -> bool:
@@ -316,6 +319,12 @@ class _Watched:
 def _prompt_description(prompt: Any) -> str:
     names = ", ".join(f"{one.name}{'' if one.required else '?'}" for one in prompt.arguments or ())
     return f"{prompt.description or ''} ({names})" if names else prompt.description or ""
+
+
+def _trace_context() -> dict[str, str]:
+    """What lets a server continue this trace: `_meta.traceparent`, on every transport (SEP-414)."""
+    span = current_span()
+    return {"traceparent": span.traceparent} if span is not None else {}
 
 
 def _text(block: Any) -> str:
