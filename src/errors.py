@@ -7,6 +7,7 @@ The Engine's envelope is flat: `{"error": code, "message": text, "details": {...
 orchestrator is nested: `{"error": {"code": code, "message": text, "details": {...}}}`.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -22,6 +23,7 @@ STATUS: Final[Mapping[str, int]] = {
     "METHOD_NOT_ALLOWED": 405,
     "HITL_REQUIRED": 409,
     "HITL_MISMATCH": 409,
+    "SKILL_EXISTS": 409,
     "TASK_BUSY": 409,
     "PAYLOAD_TOO_LARGE": 413,
     "CONTEXT_OVERFLOW": 422,
@@ -104,3 +106,21 @@ class ConfigError(SeptemberError):
 
     def __init__(self, variable: str, message: str) -> None:
         super().__init__("INVALID_CONFIG", f"{variable}: {message}", {"variable": variable})
+
+
+_AT: Final = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
+_STRAY: Final = re.compile(r"object (?:contains unknown|missing required) field `(.*)`")
+
+
+def located(complaint: str) -> tuple[str, str, bool]:
+    """A complaint of msgspec's: what is wrong, the field's path, and whether the field is stray.
+
+    A stray field is missing or unknown, rather than of a wrong value.
+    """
+    found = _AT.fullmatch(complaint)
+    assert found is not None, "the pattern fits every text"
+    what, path = f"{found['what'][:1].lower()}{found['what'][1:]}", found["path"] or ""
+    stray = _STRAY.search(what)
+    if stray is None:
+        return what, path, False
+    return what, f"{path}.{stray[1]}" if path else stray[1], True

@@ -20,6 +20,7 @@ from ..config import EngineConfig, Secret
 from ..traces.recorder import Recorder
 from ..traces.render import Renderer
 from ..traces.telemetry import TelemetrySpecs
+from .agent.offer import check_catalog
 from .agent.toolbox import toolbox
 from .agent.turn import TurnMessage
 from .agent.workshop import Limits, Workshop
@@ -57,6 +58,7 @@ class Engine:
     assets: ActorRef[DirectoryMessage]
     scrubber: SecretScrubber
     memory: Memory
+    workshop: Workshop
     raven: ActorRef[RavenMessage]
     telemetry: TelemetrySpecs
 
@@ -67,7 +69,9 @@ class EngineSpecs:
     def __init__(self, config: EngineConfig, catalog: Catalog, trace: Trace | None = None) -> None:
         self._config = config
         self._catalog = catalog
+        check_catalog(catalog, toolbox(config))
         self._memory: Memory | None = None
+        self._workshop: Workshop | None = None
         brain = BrainFile(config.sqlite_db_path)
         self.scrubber = SecretScrubber(secrets_of(config))
         self.store: ChildSpec[StoreMessage] = ChildSpec(
@@ -149,9 +153,15 @@ class EngineSpecs:
         return Approvals(self.database(), ref_of(self.log), lifetime)
 
     def _coordinator(self) -> Coordinator:
-        return Coordinator(self._workshop(), ref_of(self.slots), ref_of(self.turns), self._catalog)
+        return Coordinator(self.workshop(), ref_of(self.slots), ref_of(self.turns), self._catalog)
 
-    def _workshop(self) -> Workshop:
+    def workshop(self) -> Workshop:
+        """What turns work with, and direct calls; made once, when the coordinator starts."""
+        if self._workshop is None:
+            self._workshop = self._new_workshop()
+        return self._workshop
+
+    def _new_workshop(self) -> Workshop:
         config = self._config
         return Workshop(
             database=self.database(),
@@ -198,6 +208,7 @@ async def running_engine(
             assets=tree.ref(specs.assets.directory),
             scrubber=specs.scrubber,
             memory=specs.memory(),
+            workshop=specs.workshop(),
             raven=tree.ref(specs.raven),
             telemetry=specs.telemetry,
         )

@@ -10,6 +10,7 @@ import trio
 
 from ..actors import ActorError
 from ..brain import conversations
+from ..brain.agent.offer import check_catalog
 from ..brain.agent.request import TurnRequest
 from ..brain.assets.definitions import load_servers
 from ..brain.assets.directory import UseServers
@@ -189,10 +190,13 @@ class EngineBridge:
         """Read the catalog folder again; a broken one is refused as a whole."""
         folder = self._engine.config.catalog_dir
         catalog: Catalog = await trio.to_thread.run_sync(load_catalog, folder)
+        check_catalog(catalog, self._engine.workshop.toolbox)
         servers = await trio.to_thread.run_sync(load_servers, catalog_root(folder) / "servers")
         await self._engine.assets.call(UseServers(tuple(servers.values())))
         await self._engine.coordinator.call(tasks.UseCatalog(catalog))
-        return CatalogCounts(agents=len(catalog.agents))
+        return CatalogCounts(
+            agents=len(catalog.agents), skills=len(catalog.skills), tools=len(catalog.tools)
+        )
 
     async def feedback(self, feedback: Feedback) -> None:
         """Keep a learning signal."""

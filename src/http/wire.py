@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from ..brain.channels.events import JsonObject
 from ..brain.security.sanitize import sanitize
-from ..errors import SeptemberError
+from ..errors import SeptemberError, located
 from .errors import SchemaViolation
 
 
@@ -29,10 +29,8 @@ class Input(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 InputT = TypeVar("InputT", bound=Input)
 
 _BOM: Final = b"\xef\xbb\xbf"
-_AT: Final = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
 _BYTE: Final = re.compile(r"\(byte (\d+)\)")
-_STRAY: Final = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`")
-_EMPTY: Final = ("Expected `str` matching regex '\\\\S'", "Expected `str` of length >= 1")
+_EMPTY: Final = ("expected `str` matching regex '\\\\S'", "expected `str` of length >= 1")
 
 
 def from_body(raw: bytes, kind: type[InputT]) -> InputT:
@@ -135,15 +133,12 @@ def _refuse_missing(given: JsonObject, kind: type[Input]) -> None:
 
 def _violation(complaint: str) -> SeptemberError:
     """What msgspec found, as a refusal that begins with the field."""
-    found = _AT.fullmatch(complaint)
-    what, path = (found["what"], found["path"] or "") if found else (complaint, "")
-    stray = _STRAY.search(what)
-    if stray is not None:
-        field = f"{path}.{stray[1]}" if path else stray[1]
-        return _invalid(f"{field}: {what[0].lower()}{what[1:]}", field=field)
+    what, path, stray = located(complaint)
+    if stray:
+        return _invalid(f"{path}: {what}", field=path)
     if what in _EMPTY:
         return _invalid(f"{path}: is empty; send some text", field=path)
-    return SchemaViolation(f"{path}: {what[0].lower()}{what[1:]}", {"field": path})
+    return SchemaViolation(f"{path}: {what}", {"field": path})
 
 
 def _invalid(message: str, **details: object) -> SeptemberError:

@@ -30,7 +30,7 @@ LAYERS: Final[Sequence[frozenset[str]]] = (
 
 BRAIN_LAYERS: Final[Sequence[frozenset[str]]] = (
     frozenset({"channels", "security", "store", "clock", "catalog"}),
-    frozenset({"herald", "assets", "sandbox", "memory", "learning", "hitl", "raven"}),
+    frozenset({"herald", "assets", "sandbox", "memory", "learning", "hitl", "raven", "skills"}),
     frozenset({"agent"}),
     frozenset({"coordinator", "conversations"}),
     frozenset({"tree"}),

@@ -1,7 +1,7 @@
 """The actions of connected servers as tools of a turn (contract, section 11)."""
 
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from ..assets.connection import (
     ListReadable,
     ReadResource,
 )
-from ..assets.directory import DirectoryMessage, ListActions, Reach
+from ..assets.directory import DirectoryMessage, Reach
 from ..channels.events import JsonObject, ToolProgress
 from ..herald.conversation import ToolDef
 from ..hitl import Answer
@@ -37,21 +37,24 @@ PROGRESS_S: Final = 0.5
 _READ: Final = "connector_read"
 
 
-async def connector_tools(workshop: Workshop, allowed: Sequence[str]) -> dict[str, Tool]:
-    """The tools of every connected server whose name fits a pattern of `allowed`."""
+def connector_tools(
+    workshop: Workshop, actions: Iterable[Action], allowed: Sequence[str], named: Collection[str]
+) -> dict[str, Tool]:
+    """Tools for the actions that are `named`, and of servers that fit a pattern of `allowed`."""
     actions = [
         one
-        for one in await workshop.assets.call(ListActions())
-        if any(fnmatchcase(one.server, pattern) for pattern in allowed)
+        for one in actions
+        if one.full_name in named or any(fnmatchcase(one.server, each) for each in allowed)
     ]
     if not actions:
         return {}
-    tools = [_tool(workshop, action) for action in actions]
+    tools = [action_tool(workshop, action) for action in actions]
     tools.append(_reader(workshop, sorted({one.server for one in actions})))
     return {tool.definition.name: tool for tool in tools}
 
 
-def _tool(workshop: Workshop, action: Action) -> Tool:
+def action_tool(workshop: Workshop, action: Action) -> Tool:
+    """An action as a tool under its full name."""
     definition = ToolDef(action.full_name, action.description, action.input_schema)
     run = partial(_run, workshop.assets, workshop.scrubber, action)
     return Tool(definition, run, action.requires_permission)

@@ -16,9 +16,9 @@ from ..memory.recall import Recalled
 from ..memory.working import entries
 from ..store.connection import Connection
 from . import transcript
-from .connectors import connector_tools
 from .files import place_files
 from .job import Job
+from .offer import offered
 from .tools import Tool
 from .workshop import Workshop
 
@@ -71,7 +71,7 @@ async def assemble(workshop: Workshop, job: Job, channel: Channel) -> Context:
     return Context(
         system=_system(job),
         messages=known.messages,
-        tools={**_tools(workshop, job), **await connector_tools(workshop, job.agent.connectors)},
+        tools=await offered(workshop, job.agent, job.catalog),
         aside=_aside(known.notes, recalled),
         at=_asked_at(known.messages),
     )
@@ -85,7 +85,7 @@ def _known(connection: Connection, job: Job) -> _Known:
 
 
 def _system(job: Job) -> tuple[SystemPart, ...]:
-    soul = job.soul
+    soul = job.catalog.soul
     parts = [soul.identity]
     if soul.values:
         parts.append("What I value:\n" + "\n".join(f"- {value}" for value in soul.values))
@@ -95,10 +95,6 @@ def _system(job: Job) -> tuple[SystemPart, ...]:
         SystemPart(job.agent.system_prompt, cache=True),
         SystemPart("\n\n".join(parts), cache=True),
     )
-
-
-def _tools(workshop: Workshop, job: Job) -> dict[str, Tool]:
-    return {name: workshop.toolbox[name] for name in job.agent.tools if name in workshop.toolbox}
 
 
 def _aside(notes: tuple[tuple[str, str], ...], recalled: tuple[Recalled, ...]) -> str:

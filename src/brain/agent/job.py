@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol
 
-from ..catalog import Agent, Soul
+from ..catalog import Agent, Catalog
 from .request import TurnRequest
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
@@ -29,12 +29,15 @@ class Seat(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One turn. `resumed` says that it was open when the Engine started and waits for a person."""
+    """One turn. `resumed` says that it was open when the Engine started and waits for a person.
+
+    `catalog` was in force when the turn began, and is for as long as it runs.
+    """
 
     task_id: str
     turn_id: str
     agent: Agent
-    soul: Soul
+    catalog: Catalog
     request: TurnRequest
     seat: Seat
     resumed: bool = False

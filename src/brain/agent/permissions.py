@@ -43,10 +43,14 @@ def decide(tool: Tool, arguments: JsonObject, roots: Sequence[Path], workspace: 
     Reads the file system (links, patterns, sizes of files about to be overwritten), so call it
     from a thread; a bash command takes 0.2 to 8 ms.
     """
-    rule = RULES.get(tool.definition.name)
-    decision = Allow() if rule is None else rule(arguments, roots, workspace)
-    if tool.requires_permission and isinstance(decision, Allow):
-        return Ask(f"{tool.definition.name} needs permission for every call")
+    name = tool.definition.name
+    judged, given = tool.judged_as(arguments) if tool.judged_as is not None else (name, arguments)
+    rule = RULES.get(judged)
+    decision = Allow() if rule is None else rule(given, roots, workspace)
+    if isinstance(decision, Allow) and tool.requires_permission:
+        return Ask(f"{name} needs permission for every call")
+    if isinstance(decision, Allow) and tool.high_cost:
+        return Ask(f"{name} is marked as high-cost in the catalog")
     return decision
 
 

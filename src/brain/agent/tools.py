@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from ...actors import ActorRef
 from ..channels.events import Event, JsonObject
@@ -59,18 +59,27 @@ class ToolFunction(Protocol):
     async def __call__(self, arguments: JsonObject, context: ToolContext) -> ToolOutput: ...
 
 
+JudgedAs: TypeAlias = Callable[[JsonObject], tuple[str, JsonObject]]
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A tool of the Engine: `definition` for the model, `run` for the loop.
 
     `repeatable` says that a call which a stop of the Engine interrupted may simply run again: all
     it does is wait for something that is kept elsewhere.
+
+    A person is asked at every call of a tool with `requires_permission` or `high_cost`.
+    `judged_as` tells as which platform tool, with which input, the rules of permission see a call;
+    None: as itself.
     """
 
     definition: ToolDef
     run: ToolFunction
     requires_permission: bool = False
     repeatable: bool = False
+    high_cost: bool = False
+    judged_as: JudgedAs | None = None
 
 
 Toolbox = Mapping[str, Tool]

@@ -267,7 +267,7 @@ class Coordinator(Actor[CoordinatorMessage]):
             turn.task_id,
             turn.turn_id,
             agents.get(turn.request.agent) or agents[DEFAULT_AGENT],
-            self._catalog.soul,
+            self._catalog,
             turn.request,
             SlotSeat(self._slots, turn.turn_id),
             resumed,

@@ -42,10 +42,11 @@ async def bash(arguments: JsonObject, context: ToolContext) -> ToolOutput:
         raise Refusal("invalid_command", "the command is too long; write it to a file and run that")
     timeout_s = number_of(arguments, "timeout_s", TIMEOUT_S)
     order = RunCommand(command, context.workspace, context.roots, timeout_s)
-    return _told(await run_command(context.sandbox, order), timeout_s)
+    return told(await run_command(context.sandbox, order), timeout_s)
 
 
-def _told(result: CommandResult, timeout_s: float) -> ToolOutput:
+def told(result: CommandResult, timeout_s: float) -> ToolOutput:
+    """How a command ended, as a tool's answer."""
     notes: list[str] = []
     error: str | None = None
     if result.overflow is not None:
