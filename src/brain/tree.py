@@ -17,6 +17,7 @@ from ..actors import (
     running_tree,
 )
 from ..config import EngineConfig, Secret
+from ..traces.keeper import Bounds, KeeperMessage, TraceKeeper
 from ..traces.recorder import Recorder
 from ..traces.render import Renderer
 from ..traces.telemetry import TelemetrySpecs
@@ -35,7 +36,7 @@ from .herald.tree import HeraldSpecs
 from .hitl import ApprovalMessage, Approvals
 from .memory.indexer import Indexer, IndexerMessage
 from .memory.memory import Memory
-from .raven.raven import Bounds, Raven, RavenMessage
+from .raven.raven import BrainTraces
 from .sandbox.sandbox import Sandbox, SandboxMessage
 from .security.secrets import SecretScrubber
 from .store.brain_file import BrainFile
@@ -59,8 +60,8 @@ class Engine:
     scrubber: SecretScrubber
     memory: Memory
     workshop: Workshop
-    raven: ActorRef[RavenMessage]
     telemetry: TelemetrySpecs
+    raven: ActorRef[KeeperMessage]
 
 
 class EngineSpecs:
@@ -82,9 +83,9 @@ class EngineSpecs:
         )
         render = Renderer(self.scrubber.scrub)
         self._recorder = Recorder(trace, render) if trace is not None else None
-        self.raven: ChildSpec[RavenMessage] = ChildSpec("raven", self._raven)
         collector = config.otel_exporter_otlp_endpoint
         self.telemetry = TelemetrySpecs(trace, render, collector, "september-engine")
+        self.raven: ChildSpec[KeeperMessage] = ChildSpec("raven", self._raven)
         self.log: ChildSpec[LogMessage] = ChildSpec("channels", lambda: EventLog(self.database()))
         self.herald = HeraldSpecs(config)
         self.indexer: ChildSpec[IndexerMessage] = ChildSpec(
@@ -127,10 +128,10 @@ class EngineSpecs:
         """The face of the brain, for whoever runs in this tree."""
         return Database(ref_of(self.store))
 
-    def _raven(self) -> Raven:
+    def _raven(self) -> TraceKeeper:
         config = self._config
         bounds = Bounds(config.trace_ttl, config.trace_max_mb * 2**20)
-        return Raven(self._recorder, self.database(), bounds)
+        return TraceKeeper(self._recorder, BrainTraces(self.database()), bounds)
 
     def memory(self) -> Memory:
         """The one face of long-term memory, for all who run in this tree."""

@@ -110,6 +110,8 @@ class FleetConfig:
     otel_exporter_otlp_endpoint: str | None = optional(
         URL, "OpenTelemetry collector (OTLP over HTTP); other OTEL_* variables hold, too"
     )
+    orch_trace_ttl_s: float = setting(SECONDS, "604800", "How long traces are kept")
+    orch_trace_max_mb: int = setting(number(1), "256", "Most that traces take, in MiB")
 
     engine_env: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
 

@@ -9,6 +9,8 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
+from ..actors import current_span
+
 HEALTHY: Final = frozenset({"ok", "degraded"})
 """A provider's outage is `degraded`, and restarts nobody (contract, section 20.12)."""
 
@@ -70,7 +72,10 @@ class _Rotated(Struct):
 
 
 class HttpEngineClient:
-    """The questions over HTTP, with connections kept open."""
+    """The questions over HTTP, with connections kept open.
+
+    A probe carries no trace: it is asked all day, and an Engine records no probe of its own accord.
+    """
 
     def __init__(self, http: httpx2.AsyncClient) -> None:
         self._http = http
@@ -89,7 +94,7 @@ class HttpEngineClient:
         body = {"key_hash": key_hash, "overlap_seconds": overlap}
         try:
             answer = await self._http.post(
-                f"{url}/admin/rotate-key", json=body, headers={"X-Engine-Key": key}
+                f"{url}/admin/rotate-key", json=body, headers={"X-Engine-Key": key, **_traced()}
             )
             if answer.status_code == 401:
                 raise KeyRefused
@@ -97,6 +102,12 @@ class HttpEngineClient:
             return msgspec.json.decode(answer.content, type=_Rotated).overlap_seconds
         except (httpx2.HTTPError, httpx2.InvalidURL, msgspec.DecodeError) as error:
             raise Unreachable(f"{type(error).__name__}: {error}") from error
+
+
+def _traced() -> dict[str, str]:
+    """The header by which an Engine continues the trace of what is being done here."""
+    span = current_span()
+    return {"traceparent": span.traceparent} if span is not None else {}
 
 
 def open_client() -> AbstractAsyncContextManager[HttpEngineClient]:

@@ -1,7 +1,7 @@
 """Engines as the registry knows them: their states, and which moves there are between them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -95,10 +95,10 @@ class Engine:
     url: str | None
     container_id: str | None
     port: int
-    engine_key_hash: str
-    engine_key_enc: str
-    next_key_hash: str | None
-    next_key_enc: str | None
+    engine_key_hash: str = field(repr=False)  # no key, sealed or not, is shown in a trace
+    engine_key_enc: str = field(repr=False)
+    next_key_hash: str | None = field(repr=False)
+    next_key_enc: str | None = field(repr=False)
     health_failures: int
     last_health_at: datetime | None
     last_used_at: datetime

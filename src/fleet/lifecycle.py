@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import structlog
 import trio
 
+from ..actors import work_span
 from ..config import FleetConfig, Secret
 from ..errors import SeptemberError
 from . import audit, refusals
@@ -34,6 +35,8 @@ from .instances import MOVES, Engine, Operation, Status
 from .keys import Vault
 from .ledger import Ledger
 from .registry import Superseded
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("september.fleet.lifecycle")
 
@@ -98,7 +101,7 @@ class Lifecycle:
         """Stop an instance whose row says that it is to be down; the row stays as it is."""
         current = await self.settle(engine_id)
         if current.status in (Status.SLEEPING, Status.STOPPED):
-            await self.backend.stop(current.id, current.generation, STOP_S)
+            await self._ask("stop", self.backend.stop(current.id, current.generation, STOP_S))
 
     async def is_idle(self, engine: Engine) -> bool:
         """Whether the Engine says, now, that a stop would cut nothing short."""
@@ -112,7 +115,7 @@ class Lifecycle:
     async def remove_orphan(self, engine_id: UUID) -> None:
         """Remove an instance, with its storage, that no row knows."""
         entry = audit.Entry("destroy", engine_id=engine_id, metadata={"reason": "no row"})
-        await self.backend.destroy(engine_id, _NO_ROW)
+        await self._ask("destroy", self.backend.destroy(engine_id, _NO_ROW))
         await self.ledger.record(entry)
 
     async def _settled(self, engine_id: UUID, limit: float, *, unless: bool = False) -> Engine:
@@ -140,6 +143,11 @@ class Lifecycle:
                 raise
 
     async def _carry_out(self, held: Engine) -> Engine | None:
+        story = {"user_id": held.user_id, "by": held.operation_by, "generation": held.generation}
+        with work_span(f"{held.operation} {held.id}", story):
+            return await self._try(held)
+
+    async def _try(self, held: Engine) -> Engine | None:
         try:
             return await self._step(held)(held)
         except (Superseded, Fenced) as error:
@@ -160,6 +168,11 @@ class Lifecycle:
                 return refusals.boot_timeout(self.config.orch_boot_timeout_s)
             case _:
                 return refusals.backend_refused(str(error))
+
+    async def _ask(self, verb: str, work: Awaitable[T]) -> T:
+        """A verb of the backend, as a span of its own."""
+        with work_span(f"backend {verb}"):
+            return await work
 
     async def _give_up(self, held: Engine, refusal: SeptemberError) -> None:
         try:
@@ -206,26 +219,26 @@ class Lifecycle:
         raise BackendError(f"ports {', '.join(map(str, taken))} are all taken by others")
 
     async def _create(self, held: Engine) -> Endpoint:
-        return await self.backend.create(self._spec(held))
+        return await self._ask("create", self.backend.create(self._spec(held)))
 
     async def _start(self, held: Engine) -> Endpoint:
         try:
-            return await self.backend.start(held.id, held.generation)
+            return await self._ask("start", self.backend.start(held.id, held.generation))
         except NoInstance:
             return await self._create(held)
 
     async def _restart(self, held: Engine) -> Endpoint:
         """Whatever is there may be ill: it is stopped before it is started."""
-        await self.backend.stop(held.id, held.generation, STOP_S)
+        await self._ask("stop", self.backend.stop(held.id, held.generation, STOP_S))
         return await self._start(held)
 
     async def _stop(self, held: Engine) -> Engine:
         assert held.operation is not None
-        await self.backend.stop(held.id, held.generation, STOP_S)
+        await self._ask("stop", self.backend.stop(held.id, held.generation, STOP_S))
         return await self.ledger.finish(held, {"status": MOVES[held.operation].to})
 
     async def _destroy(self, held: Engine) -> None:
-        await self.backend.destroy(held.id, held.generation)
+        await self._ask("destroy", self.backend.destroy(held.id, held.generation))
         await self.ledger.remove(held)
 
     async def _rotate(self, held: Engine) -> Engine:
@@ -262,9 +275,9 @@ class Lifecycle:
 
     async def _upgrade(self, held: Engine) -> Engine:
         """Stop, copy the brain, replace, probe; put everything back if it does not get well."""
-        await self.backend.stop(held.id, held.generation, STOP_S)
+        await self._ask("stop", self.backend.stop(held.id, held.generation, STOP_S))
         if held.snapshot is None:
-            snapshot = await self.backend.snapshot(held.id, held.generation)
+            snapshot = await self._ask("snapshot", self.backend.snapshot(held.id, held.generation))
             await self.ledger.note(held, snapshot=snapshot)
             held = replace(held, snapshot=snapshot)
         image, outcome = held.next_image or held.image, "upgraded"
@@ -283,7 +296,7 @@ class Lifecycle:
             "snapshot": None,
         }
         if held.status in (Status.SLEEPING, Status.STOPPED):
-            await self.backend.stop(held.id, held.generation, STOP_S)
+            await self._ask("stop", self.backend.stop(held.id, held.generation, STOP_S))
         else:
             columns |= _well()
         story = {"to": held.next_image, "outcome": outcome, "snapshot": held.snapshot}
@@ -291,8 +304,8 @@ class Lifecycle:
 
     async def _roll_back(self, held: Engine) -> Endpoint:
         assert held.snapshot is not None
-        await self.backend.stop(held.id, held.generation, STOP_S)
-        await self.backend.restore(held.id, held.generation, held.snapshot)
+        await self._ask("stop", self.backend.stop(held.id, held.generation, STOP_S))
+        await self._ask("restore", self.backend.restore(held.id, held.generation, held.snapshot))
         return await self._renew(held)
 
     async def _renew(self, held: Engine) -> Endpoint:
@@ -306,6 +319,10 @@ class Lifecycle:
 
         Raises BootTimeout, or BackendError when the instance has ended.
         """
+        with work_span("boot", {"url": url}):
+            return await self._wait_until_well(engine_id, url)
+
+    async def _wait_until_well(self, engine_id: UUID, url: str) -> int:
         began, pause, looked = trio.current_time(), _FIRST_LOOK_S, trio.current_time()
         with trio.move_on_after(self.config.orch_boot_timeout_s):
             while not await self._is_well(url):

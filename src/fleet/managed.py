@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 from uuid import UUID
 
-from ..actors import Actor, Message, Reply
+from ..actors import Actor, Message, Reply, work_span
 from ..errors import SeptemberError
 from .audit import SYSTEM
 from .backends.backend import BackendError, Presence
@@ -117,10 +117,12 @@ class ManagedEngine(Actor[ManagedMessage]):
         return await self._lifecycle.perform(self._id, Operation.SLEEP, SYSTEM)
 
     async def _not_well(self, seen: Engine, reason: str, *, at_once: bool) -> Engine | None:
-        failed = await self._lifecycle.ledger.fail(seen, reason, at_once=at_once)
-        if failed is None or not at_once or failed.next_restart_at is None:
-            return failed
-        return await self._lifecycle.perform(self._id, Operation.RESTART, SYSTEM)
+        with work_span(f"not_well {self._id}") as span:
+            span.outcome, span.detail = "UNHEALTHY", reason
+            failed = await self._lifecycle.ledger.fail(seen, reason, at_once=at_once)
+            if failed is None or not at_once or failed.next_restart_at is None:
+                return failed
+            return await self._lifecycle.perform(self._id, Operation.RESTART, SYSTEM)
 
     async def _repair(self) -> Engine | None:
         current = await self._lifecycle.settle(self._id)

@@ -22,6 +22,9 @@ from ..actors import (
     running_tree,
 )
 from ..config import FleetConfig
+from ..traces.keeper import Bounds, KeeperMessage, TraceKeeper
+from ..traces.recorder import Recorder
+from ..traces.render import Renderer
 from .backends.backend import Backend
 from .discovery import Discovery, DiscoveryMessage, Enrolment, Search
 from .engine_client import EngineClient
@@ -35,12 +38,14 @@ from .membership import Membership, MembershipMessage, Standing
 from .policy import Policy, PolicyMessage
 from .prober import Prober
 from .reconcile import Reconcile
+from .redaction import scrubber
 from .resources import Resources
 from .roster import Roster
 from .rounds import Round, RoundMessage, Rounds
 from .store.database import Database, DatabaseUnavailable, Session
 from .store.embedded import embedded_postgres
 from .store.migrate import migrate
+from .trace_store import FleetTraces
 
 _log = structlog.get_logger("september.fleet")
 
@@ -60,6 +65,7 @@ class Fleet:
 
     resources: Resources
     tree: Tree
+    trace: ActorRef[KeeperMessage]
     roster: Roster
     discovery: ActorRef[DiscoveryMessage]
     prober: ActorRef[RoundMessage]
@@ -74,14 +80,16 @@ class FleetSpecs:
     `spread` is the share of the time between two rounds of probes over which one is spread.
     """
 
-    def __init__(self, resources: Resources, spread: float) -> None:
+    def __init__(self, resources: Resources, spread: float, recorder: Recorder | None) -> None:
         self._resources = resources
         self._spread = spread
+        self._recorder = recorder
         config = resources.config
         ledger = Ledger(config, resources.database, resources.vault, resources.standing)
         self._lifecycle = Lifecycle(
             config, ledger, resources.backend, resources.client, resources.vault
         )
+        self.trace: ChildSpec[KeeperMessage] = ChildSpec("trace", self._trace)
         self.membership: ChildSpec[MembershipMessage] = ChildSpec(
             "membership", lambda: Membership(resources.database, resources.standing)
         )
@@ -100,6 +108,7 @@ class FleetSpecs:
         return SupervisorSpec(
             "orchestrator",
             (
+                self.trace,
                 self.membership,
                 self.policy,
                 self.engines,
@@ -119,6 +128,11 @@ class FleetSpecs:
     def managed(self, engine_id: UUID) -> ManagedEngine:
         """The actor of an Engine."""
         return ManagedEngine(engine_id, self._lifecycle)
+
+    def _trace(self) -> TraceKeeper:
+        config = self._resources.config
+        bounds = Bounds(config.orch_trace_ttl_s, config.orch_trace_max_mb * 2**20)
+        return TraceKeeper(self._recorder, FleetTraces(self._resources.database), bounds)
 
     def _discovery(self) -> Discovery:
         resources = self._resources
@@ -173,11 +187,13 @@ async def running_fleet(
         backend = make_backend(fleet_id)
         vault, standing = Vault(config.master_keys), Standing()
         resources = Resources(config, database, backend, client, vault, standing)
-        specs = FleetSpecs(resources, spread)
+        recorder = Recorder(trace, Renderer(scrubber(config))) if trace is not None else None
+        specs = FleetSpecs(resources, spread, recorder)
         async with backend.running(), running_tree(specs.root(), trace=trace) as tree:
             yield Fleet(
                 resources=resources,
                 tree=tree,
+                trace=tree.ref(specs.trace),
                 roster=Roster(tree.ref(specs.engines), specs.managed),
                 discovery=tree.ref(specs.discovery),
                 prober=tree.ref(specs.prober),

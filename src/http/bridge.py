@@ -21,6 +21,7 @@ from ..brain.clock import iso
 from ..brain.conversations import Position, Summary
 from ..brain.coordinator import coordinator as tasks
 from ..brain.hitl import ListPending, Respond, announcement
+from ..brain.raven.raven import BrainTraces
 from ..brain.tree import Engine
 from ..errors import SeptemberError
 from .asset_bridge import AssetBridge
@@ -59,7 +60,7 @@ class EngineBridge:
         self._draining = False
         self.memory = MemoryBridge(engine)
         self.assets = AssetBridge(engine)
-        self.traces = TraceBridge(engine)
+        self.traces = TraceBridge(engine.tree, engine.raven, BrainTraces(engine.database))
 
     async def start(self, request: ExecuteRequest) -> EventStream:
         """Have the coordinator accept the turn, and follow it from its first event."""

@@ -2,16 +2,18 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import trio
 
 from .auth import KeyRing
 from .port import EnginePort, Stream
+from .trace_port import TracePort
 from .visit import Visit
 from .wire import Input
 
 InputT = TypeVar("InputT", bound=Input)
+InputT_co = TypeVar("InputT_co", bound=Input, covariant=True)
 
 Opener: TypeAlias = Callable[[], Awaitable[Stream]]
 """Opens a stream; a refusal is raised before there is anything to send."""
@@ -55,6 +57,11 @@ class Exchange(Generic[InputT]):
         """The Engine that is asked."""
         return self.service.engine
 
+    @property
+    def traces(self) -> TracePort:
+        """The traces of the Engine that is asked."""
+        return self.service.engine.traces
+
 
 @dataclass(frozen=True, slots=True)
 class Json:
@@ -81,9 +88,24 @@ class Page:
 Answer: TypeAlias = Json | Events | Page
 
 
+class TraceExchange(Protocol[InputT_co]):
+    """What a route that every service has may ask of an exchange."""
+
+    @property
+    def input(self) -> InputT_co: ...
+    @property
+    def path(self) -> Mapping[str, str]: ...
+    @property
+    def visit(self) -> Visit: ...
+    @property
+    def traces(self) -> TracePort: ...
+
+
 @dataclass(frozen=True, slots=True)
-class Endpoint(Generic[InputT]):
-    """A route. `path` has its parameters in braces; `answers` is the type of a JSON answer.
+class Route(Generic[InputT]):
+    """What is said of any route; its kinds say what their handlers are given and answer.
+
+    `path` has its parameters in braces; `answers` is the type of a JSON answer.
 
     `refusals` are the error codes of its own, beside those that any request may meet. `sample`
     is an input for the documentation.
@@ -92,7 +114,7 @@ class Endpoint(Generic[InputT]):
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     summary: str
-    handler: Callable[[Exchange[InputT]], Awaitable[Answer]]
+    handler: Callable[[Any], Awaitable[Any]]
     takes: type[InputT]
     answers: object = None
     refusals: tuple[str, ...] = ()
@@ -106,5 +128,19 @@ class Endpoint(Generic[InputT]):
         return self.method in ("POST", "PUT") and self.takes is not Nothing
 
 
-AnyEndpoint: TypeAlias = Endpoint[Any]
+@dataclass(frozen=True, slots=True)
+class Endpoint(Route[InputT]):
+    """A route of the Engine's."""
+
+    handler: Callable[[Exchange[InputT]], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEndpoint(Route[InputT]):
+    """A route that the Engine and the orchestrator both have."""
+
+    handler: Callable[[TraceExchange[InputT]], Awaitable[Json | Events]]
+
+
+AnyEndpoint: TypeAlias = Endpoint[Any] | TraceEndpoint[Any]
 """An endpoint of whatever input; the router pairs each with its own."""

@@ -1,8 +1,8 @@
 """Exceptions to answers: one table, one envelope, never a stack."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import ceil
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 import msgspec
 import structlog
@@ -37,6 +37,10 @@ def envelope(error: SeptemberError) -> bytes:
     return msgspec.json.encode(body, enc_hook=str)
 
 
+Envelope: TypeAlias = Callable[[SeptemberError], bytes]
+"""Makes the body of a refusal: each service has its own."""
+
+
 def headers(error: SeptemberError) -> list[tuple[str, str]]:
     """The headers of a refusal."""
     if error.retry_after is None:
@@ -45,9 +49,11 @@ def headers(error: SeptemberError) -> list[tuple[str, str]]:
     return [("content-type", "application/json"), ("retry-after", wait)]
 
 
-async def send_refusal(send: ASGISendCallable, error: SeptemberError) -> None:
-    """Answer a request with a refusal."""
-    body = envelope(error)
+async def send_refusal(
+    send: ASGISendCallable, error: SeptemberError, body_of: Envelope = envelope
+) -> None:
+    """Answer a request with a refusal, whose body `body_of` makes."""
+    body = body_of(error)
     fields = [*headers(error), ("content-length", str(len(body)))]
     raw = [(name.encode(), value.encode()) for name, value in fields]
     await send({"type": "http.response.start", "status": error.status, "headers": raw})

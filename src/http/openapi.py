@@ -182,7 +182,7 @@ def _parameter(name: str, where: str, schema: Schema, *, required: bool = False)
 
 def _success(endpoint: Described, api: Api, known: Mapping[str, Schema]) -> Schema:
     if endpoint.streams:
-        events = {kind.type: known[repr(kind)] for kind in _EVENTS}
+        events = {kind.type: known[repr(kind)] for kind in api.events}
         content: Schema = {"text/event-stream": {"schema": {"type": "string"}, "x-events": events}}
         return {"description": "Server-sent events: `id`, `event`, `data`", "content": content}
     if endpoint.answers is None:

@@ -63,25 +63,32 @@ class StreamLane:
 
 
 async def relay(
-    opener: Opener, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    opener: Opener,
+    scope: HTTPScope,
+    receive: ASGIReceiveCallable,
+    send: ASGISendCallable,
+    envelope: errors.Envelope = errors.envelope,
 ) -> None:
-    """Open a stream and pass it on, chunk by chunk, until it ends or the client leaves."""
+    """Open a stream and pass it on, chunk by chunk, until it ends or the client leaves.
+
+    `envelope` makes the body of a refusal.
+    """
     tail: bytes | SeptemberError = b""
     async with trio.open_nursery() as nursery:
         with trio.CancelScope() as streaming:
             nursery.start_soon(_watch_client, receive, streaming)
-            tail = await _pass_on(opener, send, _chunk_sender(scope, send))
+            tail = await _pass_on(opener, send, _chunk_sender(scope, send), envelope)
         nursery.cancel_scope.cancel(reason="the stream is over")
     if streaming.cancelled_caught:
         return  # the client has left: there is nobody to say goodbye to
     if isinstance(tail, SeptemberError):
-        await errors.send_refusal(send, tail)
+        await errors.send_refusal(send, tail, envelope)
     else:
         await send({"type": "http.response.body", "body": tail, "more_body": False})
 
 
 async def _pass_on(
-    opener: Opener, send: ASGISendCallable, send_chunk: ChunkSender
+    opener: Opener, send: ASGISendCallable, send_chunk: ChunkSender, envelope: errors.Envelope
 ) -> bytes | SeptemberError:
     """Send what there is; what is left to send, or why there was nothing.
 
@@ -96,7 +103,7 @@ async def _pass_on(
                 await send_chunk(chunk)
     except (Exception, BaseExceptionGroup) as error:
         refusal = errors.explain(error)
-        return frame("error", errors.envelope(refusal)) if started else refusal
+        return frame("error", envelope(refusal)) if started else refusal
     return b""
 
 

@@ -1,28 +1,26 @@
-"""The trace port's other side: an Engine's traces and actors, as the routes see them."""
+"""The trace port's other side: a service's traces and actors, as the routes see them."""
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 import trio
 
-from ..actors import ActorError, span_scope
-from ..brain.raven import queries
-from ..brain.raven.raven import Flush
-from ..brain.tree import Engine
+from ..actors import ActorError, ActorRef, Tree, span_scope
 from ..errors import SeptemberError
 from ..traces.causes import Why
+from ..traces.keeper import Flush, KeeperMessage
 from ..traces.outline import outline
+from ..traces.reader import TraceReader
 from ..traces.recorder import SILENT
 from ..traces.row import Losses, TraceFilter
 from .trace_port import ActorList, ActorRate, TraceDetail, TracePage
 
 POLL_S: Final = 0.4
-"""How often a follower looks for new rows; Raven writes four times a second."""
+"""How often a follower looks for new rows; they are written four times a second."""
 
 QUIET_S: Final = 15.0
 """Silence after which a comment keeps proxies from closing the stream."""
@@ -31,23 +29,25 @@ _FLUSH_S: Final = 2.0
 
 
 class TraceBridge:
-    """Implements `TracePort` for a running Engine."""
+    """Implements `TracePort` for a running tree whose `keeper` writes what `reader` reads."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, tree: Tree, keeper: ActorRef[KeeperMessage], reader: TraceReader) -> None:
+        self._tree = tree
+        self._keeper = keeper
+        self._reader = reader
         self._seen: dict[str, int] = {}
         self._seen_at = time.monotonic()
 
     async def page(self, wanted: TraceFilter) -> TracePage:
         """A page of traces, up to this moment."""
         losses = await self._flush()
-        found = await self._engine.database.read(partial(queries.page, wanted=wanted))
+        found = await self._reader.page(wanted)
         return TracePage(traces=found, losses=losses)
 
     async def trace(self, trace_id: str) -> TraceDetail:
         """One trace, up to this moment."""
         await self._flush()
-        rows = await self._engine.database.read(partial(queries.trace, trace_id=trace_id))
+        rows = await self._reader.trace(trace_id)
         if not rows:
             raise SeptemberError(
                 "NOT_FOUND",
@@ -59,11 +59,11 @@ class TraceBridge:
     async def why(self, target: str) -> Why:
         """An explanation, from all that was recorded up to this moment."""
         await self._flush()
-        return await self._engine.database.read(partial(queries.why, target=target))
+        return await self._reader.why(target)
 
     def actors(self) -> ActorList:
         """Every actor now, and how busy it was since the look before."""
-        now, snapshots = time.monotonic(), self._engine.tree.snapshot()
+        now, snapshots = time.monotonic(), self._tree.snapshot()
         passed = max(now - self._seen_at, 1e-3)
         rates = [
             ActorRate(path=one.path, per_second=round(handled / passed, 2))
@@ -76,13 +76,12 @@ class TraceBridge:
 
     async def follow(self, after: int | None) -> "PolledStream":
         """New rows as they are stored; frame ids are those of the rows."""
-        database = self._engine.database
 
         async def chunks() -> AsyncGenerator[bytes]:
             last = -1 if after is None else after
             while True:
                 with span_scope(SILENT):
-                    last, rows = await database.read(partial(queries.since, last=last))
+                    last, rows = await self._reader.since(last)
                 body = b"".join(b"data: %b\n" % msgspec.json.encode(row) for row in rows)
                 yield b"id: %d\nevent: rows\n%b\n" % (last, body) if rows else b""
                 await trio.sleep(POLL_S)
@@ -100,9 +99,9 @@ class TraceBridge:
         return PolledStream(chunks)
 
     async def _flush(self) -> Losses:
-        """Have what was observed so far written; a Raven that cannot does not hold up a reader."""
+        """Have what was observed so far written; a keeper that cannot does not hold up a reader."""
         try:
-            return await self._engine.raven.call(Flush(), timeout=_FLUSH_S)
+            return await self._keeper.call(Flush(), timeout=_FLUSH_S)
         except ActorError:
             return Losses()
 

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import trio
 
+from september.actors import Trace
 from september.config import FleetConfig, Secret
 from september.errors import SeptemberError
 from september.fleet import audit, registry
@@ -138,13 +139,18 @@ def found(answer: object) -> Engine:
 
 @asynccontextmanager
 async def staged(
-    url: str, world: World | None = None, product: Product | None = None, **changes: object
+    url: str,
+    world: World | None = None,
+    product: Product | None = None,
+    *,
+    trace: Trace | None = None,
+    **changes: object,
 ) -> AsyncGenerator[Stage]:
     """Run an orchestrator; on a second call with the same database and world, its successor."""
     world = world or World()
     backend = FakeBackend(world)
     config, client = settings(url, **changes), FakeClient(world)
-    async with running_fleet(config, lambda _: backend, client, spread=0) as one:
+    async with running_fleet(config, lambda _: backend, client, trace=trace, spread=0) as one:
         stage = Stage(one, world, backend, product or a_product())
         if product is None:
             insert = partial(

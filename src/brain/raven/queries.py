@@ -2,11 +2,19 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from ...errors import SeptemberError
 from ...traces.causes import Causes, Why
+from ...traces.reader import (
+    MOST_ROWS,
+    SPAN_ID,
+    TRACE_ID,
+    Subject,
+    beginning,
+    lives_lost,
+    unknown_target,
+    worst,
+)
 from ...traces.row import TraceFilter, TraceRow, TraceSummary
 from ..store.connection import Connection, Row, Value
 from .rows import COLUMNS, trace_row
@@ -16,9 +24,6 @@ _SUMMARY: Final = (
     "trace_id, name, started_at, ended_at - started_at, rows, failures, slowest_us, task_id,"
     " turn_id"
 )
-
-MOST_ROWS: Final = 20_000
-"""Rows of one trace that are read; more would not be looked at."""
 
 _TRACES_OF_A_TURN: Final = 12
 """A turn's own trace, and those of the requests that cancelled it or answered its questions."""
@@ -82,14 +87,6 @@ def since(connection: Connection, last: int, most: int = 500) -> tuple[int, list
     return (int(found[-1][0]) if found else last), [trace_row(row[1:]) for row in found]
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is to be explained, among the rows that may explain it."""
-
-    row: TraceRow
-    rows: Sequence[TraceRow]
-
-
 def why(connection: Connection, target: str) -> Why:
     """Explain an event id, turn, task, trace, span or actor. Raises NOT_FOUND."""
     subject = (
@@ -101,21 +98,15 @@ def why(connection: Connection, target: str) -> Why:
         or _of_actor(connection, target)
     )
     if subject is None:
-        raise SeptemberError(
-            "NOT_FOUND",
-            f"nothing is recorded of {target[:80]!r}; give an actor, or the id of an event, turn,"
-            " task, trace or span",
-            {"target": target[:200]},
-        )
+        names = "an actor, or the id of an event, turn, task, trace or span"
+        raise unknown_target(target, names)
     return Causes(_with_crashes(connection, subject.rows)).explain(subject.row)
 
 
 def _with_crashes(connection: Connection, rows: Sequence[TraceRow]) -> list[TraceRow]:
     """The rows, and the crashes in other traces that took messages of these with them."""
-    known = {(row.path, row.incarnation) for row in rows if row.kind == "crash"}
-    lives = {(row.path, row.incarnation) for row in rows if row.outcome == "crashed"} - known
     found = list(rows)
-    for path, incarnation in sorted(lives)[:_TRACES_OF_A_TURN]:
+    for path, incarnation in lives_lost(rows)[:_TRACES_OF_A_TURN]:
         condition = "failed = 1 AND path = ? AND incarnation = ? AND kind = 'crash' LIMIT 1"
         for crash in _rows(connection, condition, (path, incarnation)):
             found += trace(connection, crash.trace_id)
@@ -148,7 +139,7 @@ def _of_turn(connection: Connection, target: str) -> Subject | None:
         if named:
             return Subject(named[-1], rows)
     mentioned = [row for row in rows if row.turn_id == target]
-    return Subject(_worst(mentioned), rows) if mentioned else None
+    return Subject(worst(mentioned), rows) if mentioned else None
 
 
 def _of_task(connection: Connection, target: str) -> Subject | None:
@@ -159,18 +150,12 @@ def _of_task(connection: Connection, target: str) -> Subject | None:
 
 
 def _of_trace(connection: Connection, target: str) -> Subject | None:
-    if not re.fullmatch(r"[0-9a-f]{32}", target):
-        return None
-    rows = trace(connection, target)
-    if not rows:
-        return None
-    turn = next((row for row in rows if row.path.startswith("invoke_agent ")), None)
-    first = Causes(rows).rows[0]
-    return Subject(first if first.failed or turn is None else turn, rows)
+    rows = trace(connection, target) if TRACE_ID.fullmatch(target) else []
+    return beginning(rows) if rows else None
 
 
 def _of_span(connection: Connection, target: str) -> Subject | None:
-    if not re.fullmatch(r"[0-9a-f]{16}", target):
+    if not SPAN_ID.fullmatch(target):
         return None
     found = _rows(connection, "span_id = ? LIMIT 1", (target,))
     return Subject(found[0], trace(connection, found[0].trace_id)) if found else None
@@ -184,16 +169,9 @@ def _of_actor(connection: Connection, target: str) -> Subject | None:
             (target,),
         )
         if found:
-            newest = _worst([row for row in found if row.trace_id == found[0].trace_id])
+            newest = worst([row for row in found if row.trace_id == found[0].trace_id])
             return Subject(newest, trace(connection, newest.trace_id))
     return None
-
-
-def _worst(rows: Sequence[TraceRow]) -> TraceRow:
-    """The row that says most: a decision about an actor before a message that suffered."""
-    order = ("gave_up", "crash", "deadlock", "deadline", "dead_letter")
-    ranked = sorted(rows, key=lambda row: (row.failed, row.at), reverse=True)
-    return min(ranked, key=lambda row: order.index(row.kind) if row.kind in order else len(order))
 
 
 def _rows(connection: Connection, where: str, values: Sequence[Value]) -> list[TraceRow]:

@@ -1,31 +1,15 @@
 """Trace rows in the brain: written in batches, bounded by age and by size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
-from ...traces.row import TraceRow
+from ...traces.row import TraceRow, TraceSummary
+from ...traces.summary import summaries
 from ..store.connection import Connection
 
-COLUMNS: Final = (
-    "kind",
-    "at",
-    "trace_id",
-    "span_id",
-    "parent_id",
-    "path",
-    "incarnation",
-    "message_type",
-    "message",
-    "wait_us",
-    "handling_us",
-    "outcome",
-    "detail",
-    "task_id",
-    "turn_id",
-)
-"""The columns that make a TraceRow, in the order of its fields."""
+COLUMNS: Final = TraceRow.__struct_fields__
 
 _INSERT: Final = (
     f"INSERT INTO trace_rows ({', '.join(COLUMNS)}, failed, size)"
@@ -54,33 +38,25 @@ PRUNED_AT_ONCE: Final = 5_000
 def keep(connection: Connection, rows: Sequence[TraceRow]) -> None:
     """Store a batch of rows and bring the summaries of their traces up to date."""
     connection.executemany(_INSERT, [_values(row) for row in rows])
-    by_trace: dict[str, list[TraceRow]] = {}
-    for row in rows:
-        by_trace.setdefault(row.trace_id, []).append(row)
-    connection.executemany(_SUMMARISE, [_summary(one) for one in by_trace.values()])
+    connection.executemany(_SUMMARISE, [_summary(one) for one in summaries(rows)])
 
 
 def _values(row: TraceRow) -> tuple[str | int, ...]:
     return (*(getattr(row, name) for name in COLUMNS), int(row.failed), row.size)
 
 
-def _summary(rows: list[TraceRow]) -> tuple[str | int, ...]:
-    first = min(rows, key=lambda row: row.at - row.wait_us)
+def _summary(one: TraceSummary) -> tuple[str | int, ...]:
     return (
-        first.trace_id,
-        first.name,
-        first.at - first.wait_us,
-        max(row.ended_at for row in rows),
-        len(rows),
-        sum(row.failed for row in rows),
-        max(row.handling_us for row in rows),
-        _first(row.task_id for row in rows),
-        _first(row.turn_id for row in rows),
+        one.trace_id,
+        one.name,
+        one.started_at,
+        one.started_at + one.duration_us,
+        one.spans,
+        one.failures,
+        one.slowest_us,
+        one.task_id,
+        one.turn_id,
     )
-
-
-def _first(texts: Iterable[str]) -> str:
-    return next(filter(None, texts), "")
 
 
 def stored_size(connection: Connection) -> int:

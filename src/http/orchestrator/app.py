@@ -7,20 +7,29 @@ from typing import Final
 import msgspec
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
+from ...actors import Trace
 from ...errors import SeptemberError
 from .. import errors, wire
 from ..cors import Cors
-from ..endpoint import Json, Page
+from ..endpoint import Events, Json, Page
 from ..gate import Gate
+from ..routes import actors, traces
+from ..sse import relay
 from ..visit import VISIT, Visit
 from .desk import Desk
 from .door import FleetDoor, envelope
-from .endpoint import Answer, AnyEndpoint, Exchange
+from .endpoint import Answer, AnyEndpoint, Endpoint, Exchange
 from .routes import admin, engines, fleet
 from .routes.docs import with_documentation
 
 ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
-    (*engines.ENDPOINTS, *fleet.ENDPOINTS, *admin.ENDPOINTS)
+    (
+        *engines.ENDPOINTS,
+        *fleet.ENDPOINTS,
+        *admin.ENDPOINTS,
+        *traces.ENDPOINTS,
+        *actors.ENDPOINTS,
+    )
 )
 """Everything the orchestrator answers to. The first that fits a path gets it."""
 
@@ -32,9 +41,15 @@ _PAGE_POLICY: Final = (
 )
 
 
-def orchestrator_app(desk: Desk) -> Gate:
-    """The ASGI app of one orchestrator."""
-    return Gate(Routes(desk, ENDPOINTS), FleetDoor(desk), Cors(), max_body_bytes=MAX_BODY_BYTES)
+def orchestrator_app(desk: Desk, trace: Trace | None = None) -> Gate:
+    """The ASGI app of one orchestrator. `trace` gets each request."""
+    return Gate(
+        Routes(desk, ENDPOINTS),
+        FleetDoor(desk),
+        Cors(),
+        max_body_bytes=MAX_BODY_BYTES,
+        trace=trace,
+    )
 
 
 class Routes:
@@ -51,22 +66,24 @@ class Routes:
             await _live(receive, send)
             return
         visit = VISIT.get()
-        status, headers, body = await self._answer(visit)
+        answer = await self._answer(visit)
+        if isinstance(answer, Events) and visit.method != "HEAD" and scope["type"] == "http":
+            return await relay(answer.opener, scope, receive, send, envelope)
+        status, headers, body = _rendered(answer)
         length = (b"content-length", str(len(body)).encode())
         raw = [*((name.encode(), value.encode()) for name, value in headers), length]
         await send({"type": "http.response.start", "status": status, "headers": raw})
         shown = b"" if visit.method == "HEAD" else body
         await send({"type": "http.response.body", "body": shown, "more_body": False})
 
-    async def _answer(self, visit: Visit) -> tuple[int, list[tuple[str, str]], bytes]:
+    async def _answer(self, visit: Visit) -> Answer | SeptemberError:
         try:
             endpoint, path = self._find(visit)
             given = _input(endpoint, visit)
-            answer = await endpoint.handler(Exchange(self._desk, given, path, visit))
+            answer: Answer = await endpoint.handler(Exchange(self._desk, given, path, visit))
         except (Exception, BaseExceptionGroup) as error:
-            refusal = errors.explain(error)
-            return refusal.status, errors.headers(refusal), envelope(refusal)
-        return _rendered(answer)
+            return errors.explain(error)
+        return answer
 
     def _find(self, visit: Visit) -> tuple[AnyEndpoint, Mapping[str, str]]:
         method = "GET" if visit.method == "HEAD" else visit.method
@@ -105,20 +122,25 @@ def _pattern(path: str) -> re.Pattern[str]:
 def _input(endpoint: AnyEndpoint, visit: Visit) -> wire.Input:
     kind: type[wire.Input] = endpoint.takes
     if endpoint.has_body:
-        body = visit.body.strip() or b"{}" if endpoint.optional_body else visit.body
+        optional = isinstance(endpoint, Endpoint) and endpoint.optional_body
+        body = visit.body.strip() or b"{}" if optional else visit.body
         return wire.from_body(body, kind)
     if endpoint.method == "GET":
         return wire.from_query(visit.query, kind)
     return kind()
 
 
-def _rendered(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
+def _rendered(answer: Answer | SeptemberError) -> tuple[int, list[tuple[str, str]], bytes]:
     match answer:
         case Json(value, status):
             return status, [("content-type", "application/json")], msgspec.json.encode(value)
         case Page(html):
             kind = ("content-type", "text/html; charset=utf-8")
             return 200, [kind, ("content-security-policy", _PAGE_POLICY)], html.encode()
+        case Events():  # only for a HEAD
+            return 200, [("content-type", "text/event-stream")], b""
+        case SeptemberError():
+            return answer.status, errors.headers(answer), envelope(answer)
         case _:
             return 200, [("content-type", answer.content_type)], answer.text.encode()
 

@@ -15,7 +15,9 @@ from ...fleet.keys import new_platform_key, same, sha256_of
 from ...fleet.managed import Perform
 from ...fleet.policy import read_policy
 from ...fleet.store.database import Session, UniqueViolation
+from ...fleet.trace_store import FleetTraces
 from ...fleet.tree import Fleet
+from ..trace_bridge import TraceBridge
 from . import port
 
 _BATCH: Final = 500
@@ -28,6 +30,7 @@ class Desk:
         self._fleet = fleet
         self._resources = fleet.resources
         self._database = fleet.resources.database
+        self.traces = TraceBridge(fleet.tree, fleet.trace, FleetTraces(self._database))
 
     async def product_with(self, key: str) -> Product | None:
         """The product that has this key: looked up by its hash, so there is nothing to time."""

@@ -14,7 +14,7 @@ from ..visit import Visit
 OPEN: Final = frozenset({"/health", "/openapi.json", "/docs"})
 """Paths that need no key: they tell nothing about any product."""
 
-_ADMIN: Final = ("/products", "/admin")
+_ADMIN: Final = ("/products", "/admin", "/traces", "/actors")
 _PLATFORM_HEADER: Final = "x-platform-key"
 _ADMIN_HEADER: Final = "x-admin-key"
 

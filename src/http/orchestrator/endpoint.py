@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from ...fleet.instances import Product
-from ..endpoint import Json, Nothing, Page
+from ..endpoint import Events, Json, Page, Route, TraceEndpoint
+from ..trace_port import TracePort
 from ..visit import Visit
 from ..wire import Input
 from .desk import Desk
@@ -29,6 +30,11 @@ class Exchange(Generic[InputT]):
         return CALLER.get()
 
     @property
+    def traces(self) -> TracePort:
+        """The traces of the orchestrator itself."""
+        return self.desk.traces
+
+    @property
     def user_id(self) -> str:
         """The user that the path names."""
         return self.path["user_id"]
@@ -42,31 +48,16 @@ class Text:
     content_type: str
 
 
-Answer: TypeAlias = Json | Page | Text
+Answer: TypeAlias = Json | Page | Text | Events
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint(Generic[InputT]):
-    """A route. `path` has its parameters in braces; `refusals` are the error codes of its own."""
+class Endpoint(Route[InputT]):
+    """A route of the orchestrator's. A body that is `optional_body` may be left out."""
 
-    method: Literal["GET", "POST", "PUT", "DELETE"]
-    path: str
-    summary: str
     handler: Callable[[Exchange[InputT]], Awaitable[Answer]]
-    takes: type[InputT]
-    answers: object = None
-    refusals: tuple[str, ...] = ()
-    headers: Mapping[str, str] | None = None
-    sample: Mapping[str, object] | None = None
     optional_body: bool = False
 
-    streams = False
 
-    @property
-    def has_body(self) -> bool:
-        """Whether the input comes as a JSON body rather than in the query string."""
-        return self.method in ("POST", "PUT") and self.takes is not Nothing
-
-
-AnyEndpoint: TypeAlias = Endpoint[Any]
+AnyEndpoint: TypeAlias = Endpoint[Any] | TraceEndpoint[Any]
 """An endpoint of whatever input; the router pairs each with its own."""

@@ -14,6 +14,7 @@ from ...config import FleetConfig
 from ...errors import ConfigError, SeptemberError
 from ...fleet.backends.choice import make_backend
 from ...fleet.engine_client import open_client
+from ...fleet.redaction import scrubber
 from ...fleet.store.database import event_loop
 from ...fleet.tree import running_fleet
 from ...logs import configure_logs
@@ -30,7 +31,7 @@ def run_orchestrator(config: FleetConfig, *, on_ready: Callable[[str], None] | N
     0 after an orderly end, 1 when it failed, 2 when it could not start as configured; what went
     wrong is on stderr, in a line that says what to do. The Engines go on without it.
     """
-    configure_logs(config.orch_log_level)
+    configure_logs(config.orch_log_level, redact=scrubber(config))
     try:
         trio.run(_serve, config, on_ready)
     except (Exception, BaseExceptionGroup) as error:
@@ -49,7 +50,7 @@ async def _serve(config: FleetConfig, on_ready: Callable[[str], None] | None) ->
     ):
         await nursery.start(partial(watch_signals, shutdown))
         async with running_fleet(config, make, client, trace=trace) as fleet:
-            app = orchestrator_app(Desk(fleet))
+            app = orchestrator_app(Desk(fleet), trace)
             async with trio.open_nursery() as serving:
                 times = ServerTimes(drain=0.1)
                 url = await serving.start(

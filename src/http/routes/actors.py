@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ..endpoint import Endpoint, Events, Exchange, Json, Nothing
+from ..endpoint import Events, Json, Nothing, TraceEndpoint, TraceExchange
 from ..trace_port import ActorList
 from ..wire import Input
 
@@ -16,18 +16,18 @@ class WatchQuery(Input, frozen=True, kw_only=True):
     every_ms: Annotated[int, Meta(ge=100, le=60_000, description="Time between two looks")] = 1000
 
 
-async def actors(exchange: Exchange[Nothing]) -> Json:
+async def actors(exchange: TraceExchange[Nothing]) -> Json:
     """What each actor is doing now."""
-    return Json(exchange.engine.traces.actors())
+    return Json(exchange.traces.actors())
 
 
-async def watch(exchange: Exchange[WatchQuery]) -> Events:
+async def watch(exchange: TraceExchange[WatchQuery]) -> Events:
     """The same, again and again."""
-    return Events(partial(exchange.engine.traces.watch, exchange.input.every_ms / 1000))
+    return Events(partial(exchange.traces.watch, exchange.input.every_ms / 1000))
 
 
 ENDPOINTS = (
-    Endpoint(
+    TraceEndpoint(
         "GET",
         "/actors",
         "Show every actor: state, restarts, mailbox, the message it handles, whom it waits for.",
@@ -35,7 +35,7 @@ ENDPOINTS = (
         Nothing,
         answers=ActorList,
     ),
-    Endpoint(
+    TraceEndpoint(
         "GET",
         "/actors/stream",
         "Watch every actor: events `actors`, each as GET /actors answers.",

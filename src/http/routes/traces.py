@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from ...traces.causes import Why
 from ...traces.row import TraceFilter
-from ..endpoint import Endpoint, Events, Exchange, Json, Nothing
+from ..endpoint import Events, Json, Nothing, TraceEndpoint, TraceExchange
 from ..trace_port import TraceDetail, TracePage
 from ..wire import Input, event_id
 
@@ -45,7 +45,7 @@ class WhyQuery(Input, frozen=True, kw_only=True):
     ]
 
 
-async def traces(exchange: Exchange[TraceQuery]) -> Json:
+async def traces(exchange: TraceExchange[TraceQuery]) -> Json:
     """A page of traces."""
     query = exchange.input
     wanted = TraceFilter(
@@ -59,27 +59,27 @@ async def traces(exchange: Exchange[TraceQuery]) -> Json:
         slow_us=query.slow_ms * 1000 if query.slow_ms is not None else None,
         limit=query.limit,
     )
-    return Json(await exchange.engine.traces.page(wanted))
+    return Json(await exchange.traces.page(wanted))
 
 
-async def trace(exchange: Exchange[Nothing]) -> Json:
+async def trace(exchange: TraceExchange[Nothing]) -> Json:
     """One trace."""
-    return Json(await exchange.engine.traces.trace(exchange.path["trace_id"]))
+    return Json(await exchange.traces.trace(exchange.path["trace_id"]))
 
 
-async def why(exchange: Exchange[WhyQuery]) -> Json:
+async def why(exchange: TraceExchange[WhyQuery]) -> Json:
     """An explanation."""
-    return Json(await exchange.engine.traces.why(exchange.input.of))
+    return Json(await exchange.traces.why(exchange.input.of))
 
 
-async def follow(exchange: Exchange[Nothing]) -> Events:
+async def follow(exchange: TraceExchange[Nothing]) -> Events:
     """New rows, for ever."""
     after = event_id(exchange.visit.headers.get("last-event-id"))
-    return Events(partial(exchange.engine.traces.follow, after))
+    return Events(partial(exchange.traces.follow, after))
 
 
 ENDPOINTS = (
-    Endpoint(
+    TraceEndpoint(
         "GET",
         "/traces",
         "List traces, latest first, and what could not be recorded.",
@@ -88,7 +88,7 @@ ENDPOINTS = (
         answers=TracePage,
         sample={"errors": True},
     ),
-    Endpoint(
+    TraceEndpoint(
         "GET",
         "/traces/why",
         "Lead from an event, a turn, a task or an actor to the root cause of its state.",
@@ -98,7 +98,7 @@ ENDPOINTS = (
         refusals=("NOT_FOUND",),
         sample={"of": "demo"},
     ),
-    Endpoint(
+    TraceEndpoint(
         "GET",
         "/traces/stream",
         "Follow what is recorded: events `rows`, each data line a row as in a trace.",
@@ -107,7 +107,7 @@ ENDPOINTS = (
         streams=True,
         headers={"Last-Event-ID": "Only rows stored after this one"},
     ),
-    Endpoint(
+    TraceEndpoint(
         "GET",
         "/traces/{trace_id}",
         "Show a trace: every message, span, crash and decision, each below its cause.",

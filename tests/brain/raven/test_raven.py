@@ -8,8 +8,8 @@ import trio
 from september.actors import Trace, span_scope
 from september.actors.testing import wait_idle
 from september.brain.raven import rows
-from september.brain.raven.raven import Flush
 from september.brain.store.database import Database
+from september.traces.keeper import Flush
 from september.traces.recorder import SILENT, joining
 from september.traces.row import TraceRow
 

@@ -1,0 +1,200 @@
+"""The actor that writes what was observed to a store, and keeps it within its bounds.
+
+The Engine's is called Raven and writes to the brain; the orchestrator's writes to PostgreSQL.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias, assert_never
+
+import structlog
+import trio
+
+from ..actors import Actor, ActorError, Later, Message, Reply, span_scope
+from ..errors import SeptemberError
+from .recorder import SILENT, Recorder
+from .row import Losses, TraceRow
+
+_log = structlog.get_logger("september.traces")
+
+GATHERING_S: Final = 0.25
+"""How long observations gather before they are written together."""
+
+BATCH: Final = 1_000
+"""Observations in one batch: with GATHERING_S at most some 4,000 a second are recorded.
+
+Rendering takes about 20 µs each, so recording never takes more than a tenth of a core.
+"""
+
+ATTEMPTS: Final = 20
+RETRY_S: Final = 1.0
+PRUNE_EVERY_S: Final = 30.0
+GOODBYE_S: Final = 2.0
+
+
+class TraceStore(Protocol):
+    """Where rows are kept. Methods raise SeptemberError or ActorError when it cannot be used."""
+
+    async def begin(self) -> None:
+        """Note that a process begins to record here."""
+        ...
+
+    async def keep(self, batch: Sequence[TraceRow]) -> None:
+        """Store a batch and bring the summaries of its traces up to date, as a whole."""
+        ...
+
+    async def size(self) -> int:
+        """About how many bytes all rows take."""
+        ...
+
+    async def prune(self, before: int, excess: int) -> int:
+        """Remove some of the oldest rows: from before `before` (µs), until `excess` bytes are gone.
+
+        Returns how many bytes were freed, 0 when nothing was to do.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What traces may take: `age_s` seconds, `size` bytes."""
+
+    age_s: float = 604_800
+    size: int = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Message[None]):
+    """Write what is observed from now on; the keeper tells itself, once in each of its lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flush(Message[Losses]):
+    """Write all that was observed before this; answers what could not be kept so far."""
+
+
+KeeperMessage: TypeAlias = Record | Flush
+
+
+class TraceKeeper(Actor[KeeperMessage]):
+    """Takes observations from the recorder and keeps them. Never in anybody's way.
+
+    A store that cannot be written is tried again for ATTEMPTS * RETRY_S seconds, while the
+    recorder fills up and counts; nothing of this reaches whoever is observed.
+    """
+
+    def __init__(self, recorder: Recorder | None, store: TraceStore, bounds: Bounds) -> None:
+        self._writer = TraceWriter(recorder, store, bounds) if recorder is not None else None
+
+    async def started(self) -> None:
+        self.ref.cast(Record())
+
+    async def handle(self, msg: KeeperMessage) -> Reply | Later:
+        match msg:
+            case Record():
+                return msg.reply_after(self._record)
+            case Flush():
+                return msg.reply_after(self._flush)
+            case _:
+                assert_never(msg)
+
+    async def stopping(self) -> None:
+        """Write what the stop of all others left; the store stops after us."""
+        with trio.move_on_after(GOODBYE_S):
+            await self._flush()
+
+    async def _record(self) -> None:
+        if self._writer is not None:
+            with span_scope(SILENT):
+                await self._writer.run()
+
+    async def _flush(self) -> Losses:
+        if self._writer is None:
+            return Losses()
+        with span_scope(SILENT):
+            return await self._writer.flush()
+
+
+class TraceWriter:
+    """Writes batch after batch, and removes what is beyond the bounds."""
+
+    def __init__(self, recorder: Recorder, store: TraceStore, bounds: Bounds) -> None:
+        self._recorder = recorder
+        self._store = store
+        self._bounds = bounds
+        self._size: int | None = None
+        self._pruned_at = -PRUNE_EVERY_S
+        self._writing = trio.Lock()
+        self._unwritten: list[TraceRow] = []
+        """A batch that is not committed for all we know: a cancelled write may be."""
+
+    async def run(self) -> None:
+        """Write for ever."""
+        await self._begin()
+        while True:
+            await self._recorder.wait()
+            await trio.sleep(GATHERING_S)
+            async with self._writing:
+                await self._write_batch()
+                await self._prune_if_due()
+
+    async def flush(self) -> Losses:
+        """Write all that waits now."""
+        async with self._writing:
+            for _ in range(1 + self._recorder.backlog // BATCH):
+                await self._write_batch()
+        return self._recorder.losses
+
+    async def _write_batch(self) -> None:
+        if not self._unwritten:
+            taken = self._recorder.take(BATCH)
+            if taken:
+                self._unwritten = await trio.to_thread.run_sync(self._recorder.rows, taken)
+        if self._unwritten:
+            try:
+                await self._write(self._unwritten)
+            except Exception:  # the crash is ours, and so is the loss
+                self._recorder.gave_up(len(self._unwritten))
+                raise
+            self._unwritten = []
+
+    async def _write(self, batch: list[TraceRow]) -> None:
+        for attempt in range(ATTEMPTS):
+            try:
+                await self._store.keep(batch)
+            except (SeptemberError, ActorError) as error:
+                if attempt == 0:
+                    _log.warning("traces wait: they cannot be written", reason=str(error))
+                await trio.sleep(RETRY_S)
+            else:
+                if self._size is not None:
+                    self._size += sum(row.size for row in batch)
+                return
+        self._recorder.gave_up(len(batch))
+
+    async def _begin(self) -> None:
+        try:
+            await self._store.begin()
+        except (SeptemberError, ActorError) as error:
+            _log.warning("this boot is not noted", reason=str(error))
+
+    async def _prune_if_due(self) -> None:
+        over = self._size is not None and self._size > self._bounds.size
+        if not over and trio.current_time() < self._pruned_at + PRUNE_EVERY_S:
+            return
+        self._pruned_at = trio.current_time()
+        try:
+            await self._prune()
+        except (SeptemberError, ActorError) as error:
+            _log.warning("old traces are kept: they cannot be removed", reason=str(error))
+
+    async def _prune(self) -> None:
+        self._size = await self._store.size()
+        cutoff = int((time.time() - self._bounds.age_s) * 1e6)
+        while True:
+            excess = max(0, self._size - self._bounds.size)
+            freed = await self._store.prune(cutoff, excess)
+            self._size -= freed
+            if not freed:
+                return
