@@ -5,9 +5,11 @@ reads row after row by id misses none that is committed later.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, cast
+from typing import Final, cast
+
+import msgspec
 
 from ..traces.causes import Causes, Why
 from ..traces.reader import (
@@ -22,7 +24,7 @@ from ..traces.reader import (
 )
 from ..traces.row import TraceFilter, TraceRow, TraceSummary
 from ..traces.summary import summaries
-from .store.database import Database, Row, Session
+from .store.database import Database, Session
 
 _WRITE_LOCK: Final = 0x5E97_7ACE
 _PRUNED_AT_ONCE: Final = 5_000
@@ -192,7 +194,7 @@ async def _page(session: Session, wanted: TraceFilter) -> list[TraceSummary]:
         wanted.message_type,
         wanted.limit,
     )
-    return [TraceSummary(**_typed(row)) for row in rows]
+    return [msgspec.convert(row, TraceSummary) for row in rows]
 
 
 async def _trace(session: Session, trace_id: str) -> list[TraceRow]:
@@ -208,9 +210,9 @@ async def _since(session: Session, last: int) -> tuple[int, list[TraceRow]]:
         last,
         _FOLLOWED_AT_ONCE,
     )
-    rows = [_typed(row) for row in found]
-    ids = [cast("int", row.pop("id")) for row in rows]
-    return (ids[-1] if ids else last), [TraceRow(**row) for row in rows]
+    if found:
+        last = cast("int", found[-1]["id"])
+    return last, [msgspec.convert(row, TraceRow) for row in found]
 
 
 async def _why(session: Session, target: str) -> Why:
@@ -271,12 +273,8 @@ async def _of_user(session: Session, target: str) -> Subject | None:
 
 async def _rows(session: Session, where: str, *values: object) -> list[TraceRow]:
     found = await session.rows(f"SELECT {_ROW} FROM trace_rows WHERE {where}", *values)
-    return [TraceRow(**_typed(row)) for row in found]
+    return [msgspec.convert(row, TraceRow) for row in found]
 
 
 def _last_name(path: str) -> str:
     return re.split("[/ ]", path)[-1]
-
-
-def _typed(row: Row) -> dict[str, Any]:
-    return dict(cast("Mapping[str, Any]", row))  # the schema knows the types of columns
