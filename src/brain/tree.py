@@ -21,6 +21,7 @@ from ..traces.keeper import Bounds, KeeperMessage, TraceKeeper
 from ..traces.recorder import Recorder
 from ..traces.render import Renderer
 from ..traces.telemetry import TelemetrySpecs
+from .agent.compaction.compactor import Compactor, CompactorMessage
 from .agent.offer import check_catalog
 from .agent.toolbox import toolbox
 from .agent.turn import TurnMessage
@@ -99,6 +100,7 @@ class EngineSpecs:
         self.slots: ChildSpec[SlotMessage] = ChildSpec(
             "slots", lambda: TaskSlots(config.task_slots, config.task_queue)
         )
+        self.compactor: ChildSpec[CompactorMessage] = ChildSpec("compactor", self._compactor)
         self.turns: DynamicSpec[TurnMessage] = DynamicSpec("turns")
         self.coordinator: ChildSpec[CoordinatorMessage] = ChildSpec(
             "coordinator", self._coordinator
@@ -106,7 +108,7 @@ class EngineSpecs:
 
     def root(self) -> SupervisorSpec:
         """The whole tree."""
-        turns = (self.slots, self.turns, self.coordinator)
+        turns = (self.slots, self.compactor, self.turns, self.coordinator)
         return SupervisorSpec(
             "engine",
             (
@@ -153,6 +155,10 @@ class EngineSpecs:
         lifetime = self._config.channel_state_ttl_hitl
         return Approvals(self.database(), ref_of(self.log), lifetime)
 
+    def _compactor(self) -> Compactor:
+        within = self._config.compact_timeout_s
+        return Compactor(self.database(), self.herald.gateway_opener(), within)
+
     def _coordinator(self) -> Coordinator:
         return Coordinator(self.workshop(), ref_of(self.slots), ref_of(self.turns), self._catalog)
 
@@ -173,12 +179,17 @@ class EngineSpecs:
             sandbox=ref_of(self.sandbox),
             toolbox=toolbox(config),
             assets=ref_of(self.assets.directory),
+            compactor=ref_of(self.compactor),
             scrubber=self.scrubber,
             workspaces=config.workspace_root,
             roots=config.allowed_roots,
             limits=Limits(
                 max_iterations=config.max_iterations,
                 concurrent_tools=config.claude_code_max_tool_use_concurrency,
+                max_tokens=config.max_tokens,
+                compaction=config.reactive_compact_enabled,
+                compact_at=config.compact_at,
+                compact_timeout_s=config.compact_timeout_s,
             ),
         )
 

@@ -63,6 +63,9 @@ class EngineConfig:
     planner_model: str | None = optional(TEXT, "Model of the planner")
     light_model: str | None = optional(TEXT, "Model of compaction and summaries")
     fallback_model: str | None = optional(TEXT, "Model to use when the main one fails")
+    llm_context_window: int = setting(
+        number(0), "0", "Tokens that every model takes; 0: as known of each model"
+    )
     max_tokens: int = setting(number(1), "4096", "Most tokens that one model call may write")
     token_budget_enabled: bool = setting(FLAG, "false", "Let a turn go on past MAX_TOKENS")
     llm_quota_tokens: int = setting(number(0), "0", "Tokens per quota window; 0: no quota")
@@ -109,6 +112,9 @@ class EngineConfig:
         number(1), "10", "Tool calls of one message that run at once"
     )
     compact_at: float = setting(SHARE, "0.8", "Share of the context window at which to compact")
+    compact_timeout_s: float = setting(
+        SECONDS, "60", "Time that a model gets to condense a conversation"
+    )
     reactive_compact_enabled: bool = setting(FLAG, "true", "Compact when the context is full")
     channel_state_ttl_active: int = setting(number(1), "10800", "Life of a turn's events")
     channel_state_ttl_hitl: int = setting(number(1), "259200", "Life of an open question")

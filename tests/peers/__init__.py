@@ -17,6 +17,7 @@ from .script import ContextOverflow as ContextOverflow
 from .script import Cut as Cut
 from .script import End as End
 from .script import Fail as Fail
+from .script import Find as Find
 from .script import HangUp as HangUp
 from .script import Overloaded as Overloaded
 from .script import Page as Page

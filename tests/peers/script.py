@@ -28,6 +28,16 @@ class Say(Part, frozen=True, tag=True, omit_defaults=True):
     every: float = 0.0
 
 
+class Find(Part, frozen=True, tag=True, omit_defaults=True):
+    """Text that only what the request shows can give: the last match of `pattern` in it.
+
+    Its first group, or `otherwise`: a model that answers from its context and from nothing else.
+    """
+
+    pattern: str
+    otherwise: str = "I do not know."
+
+
 class Think(Part, frozen=True, tag=True, omit_defaults=True):
     """Thinking, signed by the peer where the provider signs; `redacted` hides it (Anthropic)."""
 
@@ -150,7 +160,7 @@ class HangUp(Part, frozen=True, tag=True):
     """The connection breaks before any answer."""
 
 
-Content: TypeAlias = Say | Think | Call | Pause | Wait
+Content: TypeAlias = Say | Find | Think | Call | Pause | Wait
 Ending: TypeAlias = Cut | End | Stall | Fail
 Refusal: TypeAlias = RateLimit | Overloaded | ContextOverflow | Status | Page | HangUp
 Step: TypeAlias = Content | Stop | Usage | Ending | Refusal
@@ -161,12 +171,14 @@ class Script(Struct, frozen=True):
     """Replies in the order of the requests.
 
     After the last one every request is refused (400), or with `repeat` gets the last one again.
-    `chunk` bounds the bytes of one HTTP chunk: a small one splits characters and events.
+    `chunk` bounds the bytes of one HTTP chunk: a small one splits characters and events. A request
+    of more than `window` tokens (0: any) overflows and leaves its reply to the next one.
     """
 
     replies: tuple[tuple[Step, ...], ...]
     repeat: bool = False
     chunk: int = 0
+    window: int = 0
 
     def reply(self, number: int) -> Reply | None:
         """The reply to request `number`, from 0; None past the end."""
@@ -175,10 +187,12 @@ class Script(Struct, frozen=True):
         return self.replies[-1] if self.repeat and self.replies else None
 
 
-def script(*replies: Part | Sequence[Part], repeat: bool = False, chunk: int = 0) -> Script:
+def script(
+    *replies: Part | Sequence[Part], repeat: bool = False, chunk: int = 0, window: int = 0
+) -> Script:
     """A script of these replies; a reply of one step needs no list."""
     whole = tuple((reply,) if isinstance(reply, Part) else tuple(reply) for reply in replies)
-    return Script(cast("tuple[tuple[Step, ...], ...]", whole), repeat, chunk)
+    return Script(cast("tuple[tuple[Step, ...], ...]", whole), repeat, chunk, window)
 
 
 def dumps(whole: Script) -> bytes:

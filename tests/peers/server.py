@@ -1,5 +1,6 @@
 """An HTTP/1.1 server (h11 on trio) that plays a script over one provider's wire."""
 
+import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -13,23 +14,27 @@ import h11
 import msgspec
 import trio
 
+from .counting import tokens
 from .script import (
     ContextOverflow,
     Cut,
     End,
+    Find,
     HangUp,
     Overloaded,
     Page,
     Pause,
     RateLimit,
     Reply,
+    Say,
     Script,
     Stall,
     Status,
+    Step,
     Wait,
     loads,
 )
-from .wire import Answer, Beat, Received, Refused, Wire, beats
+from .wire import Answer, Beat, Json, Received, Refused, Wire, beats
 
 _READ = 65536
 
@@ -44,6 +49,7 @@ class Peer:
         self.requests: list[Received] = []
         self.connections = 0
         self.open_connections = 0
+        self._overflowed = 0
         self._arrival = trio.Event()
         self._gates: defaultdict[str, trio.Event] = defaultdict(trio.Event)
 
@@ -85,6 +91,17 @@ class Peer:
             pass
         finally:
             self.open_connections -= 1
+
+    def overflows(self, request: Received) -> bool:
+        """Whether the request is longer than the window; then its reply waits for the next."""
+        long = bool(self.script.window) and tokens(request.body) > self.script.window
+        self._overflowed += long
+        return long
+
+    def reply_to(self, request: Received) -> Reply | None:
+        """The reply that is due."""
+        reply = self.script.reply(request.number - self._overflowed)
+        return None if reply is None else [_found(step, request.body) for step in reply]
 
     def receive(self, request: h11.Request, body: bytes) -> Received:
         """Note a request down."""
@@ -179,9 +196,12 @@ class _Connection:
         reply.cancel(reason="the client left")
 
     async def _reply(self, request: Received) -> None:
-        reply = self._peer.script.reply(request.number)
         try:
             _check(self._peer.wire, request)
+            if self._peer.overflows(request):
+                await self._answer_json(self._peer.wire.refusal(ContextOverflow()))
+                return
+            reply = self._peer.reply_to(request)
             if reply is None:
                 raise Refused(self._peer.wire.malformed("the script is over"), "the script is over")
         except Refused as refused:
@@ -251,6 +271,26 @@ class _Connection:
             self._stream.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
         await self._stream.aclose()
         self._http.send_failed()
+
+
+def _found(step: Step, body: Json) -> Step:
+    """A text that is to be found in the request, found."""
+    if not isinstance(step, Find):
+        return step
+    shown = "\n".join(_strings([body.get(part) for part in ("system", "messages", "contents")]))
+    found = re.findall(step.pattern, shown)
+    return Say(found[-1] if found else step.otherwise, size=1000)
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in cast("dict[str, object]", value).values():
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in cast("list[object]", value):
+            yield from _strings(item)
 
 
 def _check(wire: Wire, request: Received) -> None:

@@ -15,7 +15,8 @@ from ..herald.conversation import ChatMessage, SystemPart, TextBlock, ToolDef
 from ..memory.recall import Recalled
 from ..memory.working import entries
 from ..store.connection import Connection
-from . import transcript
+from .compaction.compactor import loaded
+from .compaction.condensed import shown
 from .files import place_files
 from .job import Job
 from .offer import offered
@@ -73,14 +74,13 @@ async def assemble(workshop: Workshop, job: Job, channel: Channel) -> Context:
         messages=known.messages,
         tools=await offered(workshop, job.agent, job.catalog),
         aside=_aside(known.notes, recalled),
-        at=_asked_at(known.messages),
+        at=asked_at(known.messages),
     )
 
 
 def _known(connection: Connection, job: Job) -> _Known:
     return _Known(
-        [entry.message for entry in transcript.load(connection, job.task_id)],
-        entries(connection, job.task_id, now_ms()),
+        shown(*loaded(connection, job.task_id)), entries(connection, job.task_id, now_ms())
     )
 
 
@@ -108,7 +108,7 @@ def _aside(notes: tuple[tuple[str, str], ...], recalled: tuple[Recalled, ...]) -
     return "\n".join(sections)
 
 
-def _asked_at(messages: list[ChatMessage]) -> int:
+def asked_at(messages: list[ChatMessage]) -> int:
     """Where the user's newest message stands: the last one that is no tool result."""
     for place in range(len(messages) - 1, -1, -1):
         message = messages[place]

@@ -13,6 +13,8 @@ from ..herald.gateway import ModelCall
 from ..store.connection import Connection
 from . import transcript
 from .closing import finish
+from .compaction import condensed
+from .compaction.headroom import HeadRoom
 from .context import Context, assemble
 from .execution import ToolRunner
 from .job import Job
@@ -34,6 +36,8 @@ class AgentLoop:
         self._job = job
         self._channel = channel
         self._gateway = workshop.open_gateway()
+        window = self._gateway.window("main", job.agent.model)
+        self._room = HeadRoom(workshop, job, channel, window)
 
     async def run(self) -> None:
         """Loop to the end of the turn. Raises SeptemberError where the turn fails."""
@@ -57,7 +61,17 @@ class AgentLoop:
         )
 
     async def _ask_model(self, context: Context) -> Told:
-        """One model call: told as it comes, stored when it is whole."""
+        """One model call: with room made for it, and again where that was not enough."""
+        await self._room.make(context)
+        while True:
+            try:
+                return await self._call_model(context)
+            except SeptemberError as error:
+                if not await self._room.regained(error, context):
+                    raise
+
+    async def _call_model(self, context: Context) -> Told:
+        """Told as it comes, stored when it is whole."""
         narrator = Narrator(self._channel, self._workshop.scrubber)
         chat = ChatSpan(self._job.task_id, self._job.turn_id)
         with work_span("chat", chat):
@@ -90,7 +104,9 @@ class AgentLoop:
         completed = told.completed
         alert = (completed.cache_alert,) if completed.cache_alert is not None else ()
         events = (*call_events(told.calls, self._workshop.scrubber), *alert, usage_event(completed))
-        await self._channel.commit(*events, also=partial(_keep, job=self._job, told=told))
+        ratio = self._room.learn(completed.usage)
+        keep = partial(_keep, job=self._job, told=told, ratio=ratio)
+        await self._channel.commit(*events, also=keep)
 
     async def _complete(self) -> None:
         job = self._job
@@ -108,7 +124,7 @@ def _stored(calls: tuple[ToolUseBlock, ...]) -> tuple[StoredCall, ...]:
     )
 
 
-def _keep(connection: Connection, job: Job, told: Told) -> None:
+def _keep(connection: Connection, job: Job, told: Told, ratio: float) -> None:
     message = told.completed.message
     if message.blocks:
         transcript.add(connection, job.task_id, job.turn_id, message)
@@ -118,3 +134,4 @@ def _keep(connection: Connection, job: Job, told: Told) -> None:
         " WHERE turn_id = ?",
         (told.completed.usage.input_tokens, told.completed.usage.output_tokens, job.turn_id),
     )
+    condensed.keep_ratio(connection, job.task_id, ratio)

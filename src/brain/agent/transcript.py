@@ -100,11 +100,17 @@ def retried(connection: Connection, task_id: str, message_id: str) -> tuple[int,
 
 
 def supersede(connection: Connection, task_id: str, seq: int) -> None:
-    """Put the message at `seq` and all after it out of force; nothing is deleted."""
+    """Put the message at `seq` and all after it out of force; nothing is deleted.
+
+    A summary that speaks of them goes; one made before, or the messages themselves, take over.
+    """
     connection.execute(
         "UPDATE messages SET superseded_at = ?"
         " WHERE task_id = ? AND seq >= ? AND superseded_at IS NULL",
         (now_ms(), task_id, seq),
+    )
+    connection.execute(
+        "DELETE FROM compactions WHERE task_id = ? AND upto_seq >= ?", (task_id, seq)
     )
 
 

@@ -13,16 +13,25 @@ from ..memory.memory import Memory
 from ..sandbox.sandbox import SandboxMessage
 from ..security.secrets import SecretScrubber
 from ..store.database import Database
+from .compaction.compactor import CompactorMessage
 from .tools import Tool
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds a turn. `heartbeat_s` is the silence after which a sign of life is sent."""
+    """What bounds a turn. `heartbeat_s` is the silence after which a sign of life is sent.
+
+    `compact_at` is the share of the window at which to condense, `compact_timeout_s` the time its
+    model gets; without `compaction` a context that does not fit is an error.
+    """
 
     max_iterations: int = 20
     concurrent_tools: int = 10
     heartbeat_s: float = 15.0
+    max_tokens: int = 4096
+    compaction: bool = True
+    compact_at: float = 0.8
+    compact_timeout_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,7 @@ class Workshop:
     sandbox: ActorRef[SandboxMessage]
     toolbox: Mapping[str, Tool]
     assets: ActorRef[DirectoryMessage]
+    compactor: ActorRef[CompactorMessage]
     scrubber: SecretScrubber
     workspaces: Path
     roots: tuple[Path, ...]

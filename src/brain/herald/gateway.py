@@ -106,6 +106,10 @@ class Gateway:
         """Context window, in tokens, of the model that would answer."""
         return self._models.window(role, model)
 
+    def target(self, role: Role = "main", model: str | None = None) -> Target:
+        """The model that is asked first."""
+        return self._models.target(role, model)
+
     @asynccontextmanager
     async def stream(self, call: ModelCall) -> AsyncGenerator[AsyncIterator[ModelPiece]]:
         """Open a model call; the pieces end with `Completed`, and leaving closes the connection.

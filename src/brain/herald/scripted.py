@@ -57,17 +57,21 @@ class ScriptedProvider:
     """Plays a script. How often each rule was used is all it remembers.
 
     A `stall` becomes a timeout after `idle_s` seconds, as an adapter makes of a silent socket.
+    A request of more than `window` tokens (by its own count; 0: any) overflows, as a model's would.
     """
 
-    def __init__(self, script: Script, idle_s: float = 60.0) -> None:
+    def __init__(self, script: Script, idle_s: float = 60.0, window: int = 0) -> None:
         self._script = script
+        self._window = window
         self._idle_s = idle_s
         self._used = [0] * len(script.rules)
 
     @classmethod
-    def from_file(cls, path: Path | None, idle_s: float = 60.0) -> "ScriptedProvider":
+    def from_file(
+        cls, path: Path | None, idle_s: float = 60.0, window: int = 0
+    ) -> "ScriptedProvider":
         """Play the rules in `path`, or the demonstration. Raises ConfigError for bad rules."""
-        return cls(load(path or demonstration()), idle_s)
+        return cls(load(path or demonstration()), idle_s, window)
 
     @property
     def name(self) -> str:
@@ -77,7 +81,11 @@ class ScriptedProvider:
     def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
         """Play the first rule that fits; without one, say what this is (or fill the schema)."""
         view = view_of(request)
-        rule, groups = self._choose(view) or (_no_rule(request, self._script), {})
+        if self._window and prompt_tokens(request) > self._window:
+            chosen = _OVERFLOW, _NO_GROUPS
+        else:
+            chosen = self._choose(view) or (_no_rule(request, self._script), _NO_GROUPS)
+        rule, groups = chosen
         performance = _Performance(self._script, rule, request, Words(view, groups))
         return aclosing(_play(performance, self._idle_s))
 
@@ -92,6 +100,10 @@ class ScriptedProvider:
                 self._used[number] += 1
                 return rule, groups
         return None
+
+
+_NO_GROUPS: Final[Mapping[str, str]] = {}
+_OVERFLOW: Final = Rule(steps=(Step(fault="context_overflow"),))
 
 
 def _no_rule(request: ModelRequest, script: Script) -> Rule:
@@ -212,8 +224,8 @@ class _Performance:
 
     def _estimate(self) -> TokenUsage:
         """Four characters to a token: an estimate, for nothing here counts real tokens."""
-        prompt = (self._request.system, self._request.messages)
-        return TokenUsage(input_tokens=_tokens(prompt), output_tokens=_tokens(self._blocks))
+        counted = prompt_tokens(self._request)
+        return TokenUsage(input_tokens=counted, output_tokens=_tokens(self._blocks))
 
 
 def _block_type(block: TextBlock | ThinkingBlock | ToolUseBlock) -> BlockType:
@@ -221,6 +233,11 @@ def _block_type(block: TextBlock | ThinkingBlock | ToolUseBlock) -> BlockType:
     if isinstance(block, TextBlock):
         return "text"
     return "thinking" if isinstance(block, ThinkingBlock) else "tool_use"
+
+
+def prompt_tokens(request: ModelRequest) -> int:
+    """What a request takes, as this provider counts."""
+    return _tokens((request.system, request.messages))
 
 
 def _tokens(value: object) -> int:

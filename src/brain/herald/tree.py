@@ -104,6 +104,7 @@ def models_of(config: EngineConfig) -> Models:
         light=target(config.light_model),
         planner=target(config.planner_model),
         fallback=target(config.fallback_model),
+        window_override=config.llm_context_window or None,
     )
 
 
@@ -118,7 +119,9 @@ def provider_makers(config: EngineConfig, models: Models) -> dict[str, Callable[
         if key is not None:
             makers[name] = _maker(config, name, key)
     if "scripted" in models.providers():
-        provider = ScriptedProvider.from_file(config.scripted_rules, config.llm_idle_timeout_s)
+        provider = ScriptedProvider.from_file(
+            config.scripted_rules, config.llm_idle_timeout_s, config.llm_context_window
+        )
         makers["scripted"] = lambda: provider
     for name in sorted(models.providers() - makers.keys()):
         raise ConfigError(f"{name.upper()}_API_KEY", f"is missing; a model of {name} is configured")

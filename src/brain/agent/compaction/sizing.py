@@ -1,0 +1,67 @@
+"""How many tokens a context takes: an estimate by bytes, and what the provider makes of it.
+
+Every provider counts differently, so the estimate only compares. What it is worth in tokens is
+learned from the usage of each call (`Scale`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from ...herald.conversation import Block, ChatMessage, ImageBlock
+
+BYTES_PER_TOKEN: Final = 4
+"""English text has about four bytes to a token; other scripts take more bytes, and more tokens."""
+
+IMAGE_TOKENS: Final = 1600
+"""What an image of the largest useful size costs at Anthropic: about width x height / 750."""
+
+_LEAST: Final = 0.2
+_MOST: Final = 8.0
+"""Tokens for each estimated one: beyond this a provider's count is taken for an error of its."""
+
+
+def estimate(value: object) -> int:
+    """The estimated tokens of anything that becomes JSON."""
+    return -(-len(msgspec.json.encode(value)) // BYTES_PER_TOKEN)
+
+
+def message_size(message: ChatMessage) -> int:
+    """The estimated tokens of a message."""
+    return sum(_block_size(block) for block in message.blocks)
+
+
+def messages_size(messages: Iterable[ChatMessage]) -> int:
+    """The estimated tokens of messages."""
+    return sum(map(message_size, messages))
+
+
+def _block_size(block: Block) -> int:
+    return IMAGE_TOKENS if isinstance(block, ImageBlock) else estimate(block)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Tokens of the provider for each estimated one."""
+
+    ratio: float = 1.0
+
+    def tokens(self, estimated: int) -> int:
+        """What the provider will count."""
+        return round(estimated * self.ratio)
+
+    def estimated(self, tokens: float) -> int:
+        """The estimate that `tokens` of the provider stand for."""
+        return max(0, int(tokens / self.ratio))
+
+    def learned(self, estimated: int, counted: int) -> "Scale":
+        """The scale after a call; a provider that counts nothing teaches nothing."""
+        if not counted or not estimated:
+            return self
+        return Scale(min(_MOST, max(_LEAST, counted / estimated)))
+
+    def at_least(self, estimated: int, tokens: int) -> "Scale":
+        """The scale after a provider said that `estimated` is more than `tokens`."""
+        return Scale(min(_MOST, max(self.ratio, tokens / max(1, estimated))))
