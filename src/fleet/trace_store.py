@@ -83,8 +83,8 @@ class FleetTraces:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def begin(self) -> None:
-        """Nothing is to be noted."""
+    async def begin(self, began_at: int) -> None:
+        """Nothing is to be noted: what is unfinished here may be another orchestrator's."""
 
     async def keep(self, batch: Sequence[TraceRow]) -> None:
         """Store a batch."""

@@ -36,8 +36,8 @@ GOODBYE_S: Final = 2.0
 class TraceStore(Protocol):
     """Where rows are kept. Methods raise SeptemberError or ActorError when it cannot be used."""
 
-    async def begin(self) -> None:
-        """Note that a process begins to record here."""
+    async def begin(self, began_at: int) -> None:
+        """Note that a process has begun to record here, at `began_at` (µs since the epoch)."""
         ...
 
     async def keep(self, batch: Sequence[TraceRow]) -> None:
@@ -175,7 +175,7 @@ class TraceWriter:
 
     async def _begin(self) -> None:
         try:
-            await self._store.begin()
+            await self._store.begin(self._recorder.began_at)
         except (SeptemberError, ActorError) as error:
             _log.warning("this boot is not noted", reason=str(error))
 

@@ -51,6 +51,8 @@ class Recorder:
         self._lost_to_store = 0
         self._waiting: trio.Event | None = None
         self._epoch_us = time.time() * 1e6 - trace.clock() * 1e6
+        self.began_at = int(time.time() * 1e6)
+        """When this process began to observe, in microseconds since the epoch."""
         trace.attach(self.observe)
 
     def observe(self, traced: Traced) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from september.actors import Trace
 from september.brain.catalog import load_catalog
 from september.brain.tree import Engine, running_engine
 from september.config import load_engine_config
@@ -14,6 +15,7 @@ from september.http.app import engine_app
 from september.http.auth import KeyRing
 from september.http.bridge import EngineBridge
 from september.http.server import ServerTimes, Shutdown, bind, serve
+from tests.lineage import ORDERLY
 
 from .client import Client
 
@@ -34,9 +36,11 @@ async def served(env: dict[str, str]) -> AsyncGenerator[Served]:
     config = load_engine_config(env)
     key_hash = config.engine_key_hash
     assert key_hash is not None
-    async with running_engine(config, load_catalog(config.catalog_dir)) as engine:
+    trace = Trace()
+    ORDERLY.add(config.sqlite_db_path)
+    async with running_engine(config, load_catalog(config.catalog_dir), trace=trace) as engine:
         bridge = EngineBridge(engine)
-        app = engine_app(bridge, KeyRing.restore(key_hash.reveal()))
+        app = engine_app(bridge, KeyRing.restore(key_hash.reveal()), trace=trace)
         shutdown = Shutdown()
 
         async def run(*, task_status: trio.TaskStatus[str]) -> None:

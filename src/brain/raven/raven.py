@@ -8,7 +8,7 @@ from ...traces.causes import Why
 from ...traces.row import TraceFilter, TraceRow, TraceSummary
 from ..store.connection import Connection
 from ..store.database import Database
-from . import happenings, queries, rows
+from . import happenings, queries, rows, stumps
 
 SLOW_TOOL_S: Final = 10.0
 """A tool call that takes this long is worth an event of its own."""
@@ -22,9 +22,10 @@ class BrainTraces:
         self._slow_us = int(slow_tool_s * 1e6)
         self._size: int | None = None
 
-    async def begin(self) -> None:
-        """Note the migrations of this boot."""
+    async def begin(self, began_at: int) -> None:
+        """Note the migrations of this boot, and what the process before could not finish."""
         await self._database.write(happenings.note_migrations)
+        await self._database.write(partial(stumps.complete, before=began_at))
 
     async def keep(self, batch: Sequence[TraceRow]) -> None:
         """Store a batch, and the observability events that its rows are."""

@@ -14,11 +14,12 @@ import psutil
 import pytest
 import trio
 
-from september.actors import ActorRef
+from september.actors import ActorRef, Trace
 from september.brain.assets.directory import DirectoryMessage
 from september.brain.catalog import load_catalog
 from september.brain.tree import Engine, running_engine
 from september.config import load_engine_config
+from tests.lineage import ORDERLY
 
 STOCK = Path(__file__).resolve().parents[3] / "catalog"
 PACKAGES = ("server-everything", "server-filesystem", "server-memory")
@@ -108,7 +109,9 @@ async def engine_with(
         **more,
     }
     config = load_engine_config(env)
-    async with running_engine(config, load_catalog(config.catalog_dir)) as engine:
+    trace = Trace()
+    ORDERLY.add(config.sqlite_db_path)
+    async with running_engine(config, load_catalog(config.catalog_dir), trace=trace) as engine:
         yield engine
 
 

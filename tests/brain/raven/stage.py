@@ -21,6 +21,7 @@ from september.http.bridge import EngineBridge
 from september.http.server import ServerTimes, Shutdown, bind, serve
 from tests.e2e.client import Client
 from tests.e2e.harness import KEY
+from tests.lineage import ORDERLY
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ async def recorded(folder: Path, *rules: dict[str, Any], **more: str) -> AsyncGe
     config = load_engine_config(settings(folder, *rules, **more))
     assert config.engine_key_hash is not None
     trace = Trace()
+    ORDERLY.add(config.sqlite_db_path)
     async with running_engine(config, load_catalog(config.catalog_dir), trace=trace) as engine:
         keys = KeyRing.restore(config.engine_key_hash.reveal())
         app = engine_app(EngineBridge(engine), keys, trace=trace)

@@ -7,7 +7,7 @@ import trio
 
 from september.actors import Trace, span_scope
 from september.actors.testing import wait_idle
-from september.brain.raven import rows
+from september.brain.raven import queries, rows, stumps
 from september.brain.store.database import Database
 from september.traces.keeper import Flush
 from september.traces.recorder import SILENT, joining
@@ -81,3 +81,32 @@ def test_a_repaired_turn_joins_its_own_trace() -> None:
     with trace.span("repair turn", traceparent=joining("ab" * 16)):
         pass
     assert trace.recent()[-1].trace_id == "ab" * 16
+
+
+async def test_a_boot_says_what_the_killed_process_left_half_told(brain: AnyBrain) -> None:
+    def part(number: int, parent: int, path: str, at: int) -> TraceRow:
+        return TraceRow(
+            kind="span",
+            at=at,
+            trace_id="ab" * 16,
+            span_id=f"{number:016x}",
+            parent_id=f"{parent:016x}",
+            path=path,
+            handling_us=10,
+            turn_id="turn-1",
+        )
+
+    left = [
+        part(1, 9, "chat", 100),
+        part(2, 9, "execute_tool bash", 200),
+        part(3, 1, "attempt scripted", 100),
+        part(4, 77, "POST /execute", 300),  # its parent is the client's
+        part(5, 88, "chat", 900),  # this process's own: it may still end
+    ]
+    await brain.database.write(lambda db: rows.keep(db, left))
+    for added in (1, 0):
+        assert await brain.database.write(lambda db: stumps.complete(db, before=500)) == added
+    kept = await brain.database.read(lambda db: queries.trace(db, "ab" * 16))
+    (stump,) = [row for row in kept if row.outcome == stumps.CUT_SHORT]
+    assert (stump.span_id, stump.at, stump.ended_at) == (f"{9:016x}", 100, 210)
+    assert stump.turn_id == "turn-1" and stump.failed
