@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from september.actors import Trace
 from september.brain.assets.actions import NOBODY
 from september.brain.assets.connection import CallAction
 from september.brain.assets.content import Content
@@ -70,12 +69,13 @@ async def test_an_mcp_server_is_told_the_span_of_the_call(tmp_path: Path) -> Non
         "args": [str(tmp_path / "echo.py")],
         "readable": [str(tmp_path), *sorted({sys.prefix, sys.base_prefix})],
     }
-    trace = Trace()
     async with engine_with(tmp_path, server) as engine:
         await engine.assets.call(Connect("echo"))
         connection = await engine.assets.call(Reach("echo"))
         assert not isinstance(connection, SeptemberError), connection
-        with trio.fail_after(20), trace.span("asked", traceparent=HEADER["traceparent"]):
+        trace = engine.tree.trace
+        assert trace is not None
+        with trio.fail_after(20), trace.span("POST /ask", traceparent=HEADER["traceparent"]):
             answer = await connection.call(CallAction("meta", {}, NOBODY))
     assert isinstance(answer, Content), answer
     assert json.loads(answer.text)["traceparent"].split("-")[1] == OURS
