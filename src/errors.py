@@ -1,6 +1,7 @@
 """Errors that reach a caller: one code, one status, one place.
 
 SeptemberError                 anything with a documented code
+├ SchemaViolation              a value of the wrong type or out of its bounds
 └ ConfigError                  a setting is missing or wrong; the boot stops
 
 The Engine's envelope is flat: `{"error": code, "message": text, "details": {...}}`. That of the
@@ -99,6 +100,20 @@ class SeptemberError(Exception):
     def status(self) -> int:
         """The HTTP status of this code; 500 for a code outside the table."""
         return STATUS.get(self.code) or FLEET_STATUS.get(self.code, 500)
+
+
+class SchemaViolation(SeptemberError):
+    """A well-formed request with a value of the wrong type or out of its bounds.
+
+    The code is INVALID_REQUEST like that of a malformed one, the status 422 (contract, 2.1).
+    """
+
+    def __init__(self, message: str, details: Mapping[str, object] | None = None) -> None:
+        super().__init__("INVALID_REQUEST", message, details)
+
+    @property
+    def status(self) -> int:
+        return 422
 
 
 class ConfigError(SeptemberError):

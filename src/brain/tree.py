@@ -35,6 +35,9 @@ from .coordinator.slots import SlotMessage, TaskSlots
 from .herald.herald import HeraldMessage
 from .herald.tree import HeraldSpecs
 from .hitl import ApprovalMessage, Approvals
+from .media.delivery import Delivery, DeliveryPolicy
+from .media.intake import Intake, IntakePolicy
+from .media.library import Library
 from .memory.indexer import Indexer, IndexerMessage
 from .memory.memory import Memory
 from .raven.raven import BrainTraces
@@ -43,6 +46,7 @@ from .security.secrets import SecretScrubber
 from .store.brain_file import BrainFile
 from .store.database import Database
 from .store.store import Store, StoreMessage
+from .web.fetch import Fetcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Engine:
     scrubber: SecretScrubber
     memory: Memory
     workshop: Workshop
+    intake: Intake
     telemetry: TelemetrySpecs
     raven: ActorRef[KeeperMessage]
 
@@ -74,6 +79,7 @@ class EngineSpecs:
         check_catalog(catalog, toolbox(config))
         self._memory: Memory | None = None
         self._workshop: Workshop | None = None
+        self._fetcher = Fetcher()
         brain = BrainFile(config.sqlite_db_path)
         self.scrubber = SecretScrubber(secrets_of(config))
         self.store: ChildSpec[StoreMessage] = ChildSpec(
@@ -142,6 +148,22 @@ class EngineSpecs:
             self._memory = Memory(self.database(), embeddings, ref_of(self.indexer))
         return self._memory
 
+    def intake(self, database: Database) -> Intake:
+        """What takes the media of requests in."""
+        config = self._config
+        policy = IntakePolicy(
+            config.media_presend_validation_enabled, config.media_image_resize_enabled
+        )
+        return Intake(database, self._fetcher, policy)
+
+    def _delivery(self) -> Delivery:
+        config = self._config
+        policy = DeliveryPolicy(
+            config.content_ingestion_enabled, config.media_error_recovery_enabled
+        )
+        database = self.database()
+        return Delivery(database, Library(database), self._fetcher, policy)
+
     def _sandbox(self) -> Sandbox:
         config = self._config
         return Sandbox(
@@ -174,7 +196,7 @@ class EngineSpecs:
             database=self.database(),
             memory=self.memory(),
             log=ref_of(self.log),
-            open_gateway=self.herald.gateway_opener(),
+            open_gateway=self.herald.gateway_opener(self._delivery()),
             approvals=ref_of(self.approvals),
             sandbox=ref_of(self.sandbox),
             toolbox=toolbox(config),
@@ -208,10 +230,11 @@ async def running_engine(
     """Run an Engine while the body runs. Raises StartFailed (see its cause) if it cannot."""
     specs = EngineSpecs(config, catalog, trace)
     async with running_tree(specs.root(), trace=trace) as tree:
+        database = Database(tree.ref(specs.store))
         yield Engine(
             config=config,
             tree=tree,
-            database=Database(tree.ref(specs.store)),
+            database=database,
             log=tree.ref(specs.log),
             approvals=tree.ref(specs.approvals),
             coordinator=tree.ref(specs.coordinator),
@@ -221,6 +244,7 @@ async def running_engine(
             scrubber=specs.scrubber,
             memory=specs.memory(),
             workshop=specs.workshop(),
+            intake=specs.intake(database),
             raven=tree.ref(specs.raven),
             telemetry=specs.telemetry,
         )

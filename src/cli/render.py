@@ -15,6 +15,7 @@ from ..brain.channels.events import (
     Heartbeat,
     HitlRequest,
     HitlResolved,
+    MediaLeftOut,
     MemoryRetrieval,
     PermissionPrompt,
     TextDelta,
@@ -107,6 +108,8 @@ class Renderer:
                 self._line(f"· {'noted' if value is not None else 'forgot'} {key}", "dim")
             case MemoryRetrieval(items=items) if items:
                 self._line(f"· recalled {len(items)} from memory", "dim")
+            case MediaLeftOut(kind=kind, reason=reason):
+                self._line(f"! the model did not get the {kind}: {reason}", "yellow", whole=True)
             case CompactionEvent(before_tokens=before, after_tokens=after):
                 self._line(f"· condensed the conversation: {before:,} to {after:,} tokens", "dim")
             case _:

@@ -131,7 +131,12 @@ class EngineConfig:
     media_presend_validation_enabled: bool = setting(FLAG, "false", "Check media before sending")
     media_image_resize_enabled: bool = setting(FLAG, "false", "Shrink images that are too large")
     media_error_recovery_enabled: bool = setting(FLAG, "false", "Retry without a refused block")
-    content_ingestion_enabled: bool = setting(FLAG, "false", "Keep big media in the brain")
+    content_ingestion_enabled: bool = setting(
+        FLAG, "false", "Read big documents through a tool instead of showing them whole"
+    )
+    media_max_body_bytes: int = setting(
+        number(1), "33554432", "Largest body of an /execute with media, in bytes"
+    )
 
     # Tools, sandbox, connectors
     brave_api_key: Secret | None = optional(SECRET, "Brave's key, for web_search")

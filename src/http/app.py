@@ -80,6 +80,7 @@ def engine_app(
         EngineDoor(keys),
         Cors(settings.cors_origins),
         max_body_bytes=settings.max_body_bytes,
+        larger={"/execute": max(settings.max_body_bytes, settings.media_max_body_bytes)},
         trace=trace,
     )
 

@@ -29,7 +29,7 @@ async def read_body(
     body is too large, INVALID_REQUEST when it is too slow, Disconnected when nobody is there.
     """
     if declared is not None and int(declared) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     with trio.move_on_after(within):
         return await _read(receive, limit)
     raise SeptemberError(
@@ -49,7 +49,7 @@ async def _read(receive: ASGIReceiveCallable, limit: int) -> bytes:
         parts.append(event["body"])
         size += len(event["body"])
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if not event["more_body"]:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -65,9 +65,11 @@ async def discard_body(receive: ASGIReceiveCallable) -> None:
             left -= len(event["body"])
 
 
-def _too_large(limit: int) -> SeptemberError:
+def too_large(limit: int) -> SeptemberError:
+    """The refusal of a body over the limit, in bytes."""
     return SeptemberError(
         "PAYLOAD_TOO_LARGE",
-        f"the body is larger than {limit} bytes; send less, or raise MAX_BODY_BYTES",
+        f"the body is larger than {limit} bytes; send less, or raise MAX_BODY_BYTES"
+        " (MEDIA_MAX_BODY_BYTES for media)",
         {"max_body_bytes": limit},
     )

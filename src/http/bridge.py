@@ -1,7 +1,7 @@
 """The port's other side: an Engine's actors, as the routes see them."""
 
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from functools import partial
 
@@ -21,6 +21,7 @@ from ..brain.clock import iso
 from ..brain.conversations import Position, Summary
 from ..brain.coordinator import coordinator as tasks
 from ..brain.hitl import ListPending, Respond, announcement
+from ..brain.media import rows
 from ..brain.raven.raven import BrainTraces
 from ..brain.tree import Engine
 from ..errors import SeptemberError
@@ -41,6 +42,7 @@ from .port import (
     HitlAnswer,
     HitlResumed,
     KeyState,
+    MediaContent,
     ReplayRequest,
     StoredMessage,
 )
@@ -64,10 +66,11 @@ class EngineBridge:
 
     async def start(self, request: ExecuteRequest) -> EventStream:
         """Have the coordinator accept the turn, and follow it from its first event."""
+        taken = await self._engine.intake.take(request.task_id, request.media)
         turn = TurnRequest(
             message=request.message,
             agent=request.agent,
-            media=request.media,
+            media=taken.blocks,
             direct=request.direct,
             super_thinking=request.super_thinking,
             response_schema=request.response_schema,
@@ -76,7 +79,9 @@ class EngineBridge:
             retry_message_id=request.retry_message_id,
         )
         accepted = await self._engine.coordinator.call(
-            tasks.StartTurn(request.task_id, turn, request.on_busy, request.idempotency_key)
+            tasks.StartTurn(
+                request.task_id, turn, request.on_busy, request.idempotency_key, taken.items
+            )
         )
         if isinstance(accepted, SeptemberError):
             raise accepted
@@ -167,6 +172,25 @@ class EngineBridge:
                 )
                 for one in messages
             ],
+        )
+
+    async def media(self, media_id: str) -> MediaContent:
+        """An attachment, with its bytes."""
+        database = self._engine.database
+        known = await database.read(partial(rows.find, media_id=media_id))
+        data = await database.read(partial(rows.data_of, media_id=media_id))
+        if known is None or data is None:
+            raise SeptemberError(
+                "NOT_FOUND",
+                f"there is no attachment {media_id!r}; GET /conversations/… names those of a task",
+                {"media_id": media_id},
+            )
+        return MediaContent(
+            media_id=media_id,
+            task_id=known.task_id,
+            media_type=known.media_type,
+            size=known.size,
+            data=b64encode(data).decode(),
         )
 
     async def forget(self, task_id: str) -> None:

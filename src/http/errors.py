@@ -1,6 +1,6 @@
 """Exceptions to answers: one table, one envelope, never a stack."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from math import ceil
 from typing import Final, TypeAlias, cast
 
@@ -13,20 +13,6 @@ from ..actors import ActorCrashed, ActorStopped, MailboxFull, current_span
 from ..errors import SeptemberError
 
 _log = structlog.get_logger("september.http")
-
-
-class SchemaViolation(SeptemberError):
-    """A well-formed request with a value of the wrong type or out of its bounds.
-
-    The code is INVALID_REQUEST like that of a malformed one, the status 422 (contract, 2.1).
-    """
-
-    def __init__(self, message: str, details: Mapping[str, object] | None = None) -> None:
-        super().__init__("INVALID_REQUEST", message, details)
-
-    @property
-    def status(self) -> int:
-        return 422
 
 
 def envelope(error: SeptemberError) -> bytes:

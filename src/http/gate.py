@@ -4,6 +4,7 @@ In this order: request id and trace, CORS preflight, key, body within its limit.
 request routed, so an unknown path or a broken body says nothing to a stranger.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -44,7 +45,10 @@ _REFUSAL_LENGTH: Final = 800
 
 
 class Gate:
-    """An ASGI app in front of another. `body_timeout` is in seconds."""
+    """An ASGI app in front of another. `body_timeout` is in seconds.
+
+    `larger` are the paths whose bodies may have more than `max_body_bytes`, and how much.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Gate:
         cors: Cors,
         *,
         max_body_bytes: int,
+        larger: Mapping[str, int] | None = None,
         body_timeout: float = 60.0,
         trace: Trace | None = None,
     ) -> None:
@@ -60,6 +65,7 @@ class Gate:
         self._door = door
         self._cors = cors
         self._max_body_bytes = max_body_bytes
+        self._larger = larger or {}
         self._body_timeout = body_timeout
         self._trace = trace or Trace(keep=0)
 
@@ -104,7 +110,7 @@ class Gate:
             visit.body = await read_body(
                 receive,
                 declared=visit.headers.get("content-length"),
-                limit=self._max_body_bytes,
+                limit=self._larger.get(visit.path, self._max_body_bytes),
                 within=self._body_timeout,
             )
         except SeptemberError as error:

@@ -11,14 +11,11 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 from msgspec import Meta, Struct
 
 from ..brain.channels.events import HitlRequest, JsonObject
-from ..brain.herald.conversation import Block, ImageBlock
+from ..brain.herald.conversation import Block, MediaBlock
 from .asset_port import AssetPort
 from .memory_port import MemoryPort
 from .stream_port import Stream as Stream
 from .trace_port import TracePort
-
-MediaBlock: TypeAlias = ImageBlock
-"""What may be attached to a message (contract, section 4.1)."""
 
 OnBusy: TypeAlias = Literal["reject", "queue", "interrupt"]
 
@@ -119,6 +116,16 @@ class Conversation(Struct, frozen=True, kw_only=True):
     created_at: str
     updated_at: str
     messages: Sequence[StoredMessage]
+
+
+class MediaContent(Struct, frozen=True, kw_only=True):
+    """An attachment as it was kept; `data` is standard base64, `size` the bytes it stands for."""
+
+    media_id: str
+    task_id: str
+    media_type: str
+    size: int
+    data: str
 
 
 class AgentInfo(Struct, frozen=True, kw_only=True):
@@ -229,6 +236,10 @@ class EnginePort(Protocol):
 
     async def conversation(self, task_id: str) -> Conversation:
         """One task with its transcript."""
+        ...
+
+    async def media(self, media_id: str) -> MediaContent:
+        """An attachment, with its bytes."""
         ...
 
     async def forget(self, task_id: str) -> None:

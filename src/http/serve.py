@@ -53,7 +53,7 @@ async def _serve_engine(config: EngineConfig, on_ready: Callable[[str], None] | 
         async with running_engine(config, catalog, trace=trace) as engine:
             configure_logs(config.engine_log_level, redact=engine.scrubber.scrub)
             bridge = EngineBridge(engine)
-            app = engine_app(bridge, await _keys(engine), _http_settings(config), trace=trace)
+            app = engine_app(bridge, await _keys(engine), http_settings(config), trace=trace)
             async with trio.open_nursery() as serving:
                 times = ServerTimes(drain=config.drain_timeout_s + CLOSING_S)
                 serving_app = partial(
@@ -76,10 +76,12 @@ async def _keys(engine: Engine) -> KeyRing:
     return KeyRing.restore(configured.reveal(), await load_keys(engine.database))
 
 
-def _http_settings(config: EngineConfig) -> HttpSettings:
+def http_settings(config: EngineConfig) -> HttpSettings:
+    """What of the configuration concerns HTTP."""
     return HttpSettings(
         cors_origins=config.cors_origins,
         max_body_bytes=config.max_body_bytes,
+        media_max_body_bytes=config.media_max_body_bytes,
         min_overlap_seconds=config.bap_key_rotation_min_overlap_seconds,
         max_overlap_seconds=config.bap_key_rotation_max_overlap_seconds,
     )

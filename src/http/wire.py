@@ -16,8 +16,7 @@ from msgspec import Struct
 
 from ..brain.channels.events import JsonObject
 from ..brain.security.sanitize import sanitize
-from ..errors import SeptemberError, located
-from .errors import SchemaViolation
+from ..errors import SchemaViolation, SeptemberError, located
 
 
 class Input(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -30,7 +30,12 @@ LAYERS: Final[Sequence[frozenset[str]]] = (
 
 BRAIN_LAYERS: Final[Sequence[frozenset[str]]] = (
     frozenset({"channels", "security", "store", "clock", "catalog"}),
-    frozenset({"herald", "assets", "sandbox", "memory", "learning", "hitl", "raven", "skills"}),
+    frozenset(
+        {
+            *{"herald", "assets", "sandbox", "memory", "learning", "hitl", "raven", "skills"},
+            *{"web", "media"},
+        }
+    ),
     frozenset({"agent"}),
     frozenset({"coordinator", "conversations"}),
     frozenset({"tree"}),
@@ -45,6 +50,8 @@ LAZY: Final[Mapping[str, frozenset[str]]] = {
     "brain.assets.vault": frozenset({"cryptography"}),
     "brain.herald.anthropic": frozenset({"anthropic"}),
     "brain.herald.openai": frozenset({"openai"}),
+    "brain.media.images": frozenset({"PIL"}),
+    "brain.media.pdf_reader": frozenset({"pypdf"}),
     "brain.herald.gemini": frozenset({"google"}),
     "brain.herald.embedder_local": frozenset({"numpy", "safetensors", "tokenizers"}),
     "fleet.backends.docker": frozenset({"docker", "requests"}),
@@ -79,6 +86,8 @@ ANY: Final[Mapping[str, str]] = {
     "brain.herald.openai": "the SDK's own types",
     "brain.herald.openai_wire": "the SDK's own types",
     "brain.herald.stream": "the SDK's own types",
+    "brain.media.images": "Pillow is loaded late",
+    "brain.media.pdf_reader": "pypdf is loaded late",
     "brain.memory.codes": "numpy is loaded late",
     "brain.store.connection": "the schema knows the types of columns, the checker cannot",
     "brain.store.store": "each call has its own type of answer",

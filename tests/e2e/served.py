@@ -14,6 +14,7 @@ from september.config import load_engine_config
 from september.http.app import engine_app
 from september.http.auth import KeyRing
 from september.http.bridge import EngineBridge
+from september.http.serve import http_settings
 from september.http.server import ServerTimes, Shutdown, bind, serve
 from tests.lineage import ORDERLY
 
@@ -40,7 +41,8 @@ async def served(env: dict[str, str]) -> AsyncGenerator[Served]:
     ORDERLY.add(config.sqlite_db_path)
     async with running_engine(config, load_catalog(config.catalog_dir), trace=trace) as engine:
         bridge = EngineBridge(engine)
-        app = engine_app(bridge, KeyRing.restore(key_hash.reveal()), trace=trace)
+        ring = KeyRing.restore(key_hash.reveal())
+        app = engine_app(bridge, ring, http_settings(config), trace=trace)
         shutdown = Shutdown()
 
         async def run(*, task_status: trio.TaskStatus[str]) -> None:

@@ -26,6 +26,7 @@ from september.http.port import (
     HitlAnswer,
     HitlResumed,
     KeyState,
+    MediaContent,
     ReplayRequest,
     StoredMessage,
 )
@@ -148,6 +149,12 @@ class FakeEngine:
             created_at=NOW,
             updated_at=NOW,
             messages=(message,),
+        )
+
+    async def media(self, media_id: str) -> MediaContent:
+        self._asked(media_id)
+        return MediaContent(
+            media_id=media_id, task_id="task", media_type="image/png", size=2, data="aGk="
         )
 
     async def forget(self, task_id: str) -> None:

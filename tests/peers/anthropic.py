@@ -9,6 +9,7 @@ from uuid import uuid4
 import msgspec
 
 from .counting import PrefixCache, tokens
+from .media import appears_to_be, decoded
 from .script import Call, ContextOverflow, Overloaded, RateLimit, Reply, Say, Status, Step, Think
 from .waits import wait_headers
 from .wire import Answer, Json, Received, Refused, Writer, pieces, sse, stop_of, usage_of
@@ -112,7 +113,11 @@ def _error(status: int, kind: str, message: str) -> Answer:
 
 def _require(holds: bool, reason: str) -> None:
     if not holds:
-        raise Refused(_error(400, "invalid_request_error", reason), reason)
+        raise _refused(reason)
+
+
+def _refused(reason: str) -> Refused:
+    return Refused(_error(400, "invalid_request_error", reason), reason)
 
 
 # --- what is refused --------------------------------------------------------------------------
@@ -189,12 +194,34 @@ def _check_block(block: Json, role: str, where: str) -> None:
         case "redacted_thinking" if role == "assistant":
             valid = block["data"].startswith("redacted_")
             _require(valid, f"{where}: Invalid `data` in `redacted_thinking` block")
-        case "image" if role == "user":
-            source = block["source"]
-            known = source["type"] == "url" or source["media_type"] in _MEDIA_TYPES
-            _require(known, f"{where}.source.media_type: unexpected value")
+        case "image" | "document" as kind if role == "user":
+            _check_source(block["source"], kind, where)
+            unknown = block.keys() - {"type", "source", "title", "context", "cache_control"}
+            _require(not unknown, f"{where}.{kind}: Extra inputs are not permitted")
         case other:
             _require(False, f"{where}: `{other}` blocks are not permitted in `{role}` messages")
+
+
+def _check_source(source: Json, kind: str, where: str) -> None:
+    if source["type"] == "url":
+        secure = source["url"].startswith("https://")
+        _require(secure, f"{where}.{kind}.source.url: Only HTTPS URLs are supported.")
+        return
+    here = f"{where}.{kind}.source.base64"
+    _require(source["type"] == "base64", f"{where}.{kind}.source.type: unexpected value")
+    allowed = _MEDIA_TYPES if kind == "image" else ("application/pdf",)
+    media_type = source["media_type"]
+    _require(media_type in allowed, f"{here}.media_type: Input should be one of {allowed}")
+    data = decoded(source["data"])
+    if data is None:
+        raise _refused(f"{here}.data: Invalid base64 data")
+    _require(
+        appears_to_be(media_type, data),
+        f"{here}.data: The {kind} was specified using the {media_type} media type, but it does"
+        " not appear to be one",
+    )
+    small = kind != "image" or len(data) <= 5 * 2**20
+    _require(small, f"{here}: {kind} exceeds 5 MB maximum: {len(data)} bytes > 5242880 bytes")
 
 
 def _check_pairs(messages: Sequence[Json]) -> None:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import msgspec
 
 from .counting import PrefixCache, tokens
+from .media import appears_to_be, decoded
 from .script import Call, ContextOverflow, Overloaded, RateLimit, Reply, Say, Status, Step, Think
 from .waits import wait_headers
 from .wire import Answer, Json, Received, Refused, Writer, pieces, sse, stop_of, usage_of
@@ -225,9 +226,29 @@ def _check_part(part: Json, role: str, where: str) -> None:
     if "text" in part:
         filled = bool(part["text"]) or "thoughtSignature" in part
         _require(filled, f"{where}.parts: Unable to submit request: empty text parameter")
+    if "inlineData" in part:
+        _check_blob(part["inlineData"])
+    # External addresses work for some models only; what the Engine sends must work for all.
+    _require("fileData" not in part, "Cannot fetch content from the provided URL.")
     belongs = {"functionCall": "model", "functionResponse": "user", "inlineData": "user"}
     kind = next(iter(data))
     _require(belongs.get(kind, role) == role, f"{where}: {kind} does not belong to role {role}")
+
+
+_BLOBS = frozenset(
+    "image/png image/jpeg image/webp image/heic image/heif application/pdf audio/wav audio/mp3"
+    " audio/mpeg audio/aiff audio/aac audio/ogg audio/flac video/mp4 video/mpeg video/quicktime"
+    " video/mov video/avi video/x-msvideo video/x-flv video/webm video/wmv video/3gpp".split()
+)
+
+
+def _check_blob(blob: Json) -> None:
+    blob = _camel_cased(blob)
+    media_type = blob["mimeType"]
+    _require(media_type in _BLOBS, f"Unsupported MIME type: {media_type}")
+    data = decoded(blob["data"])
+    usable = data is not None and appears_to_be(media_type, data)
+    _require(usable, "Unable to process input image. Please retry or report.")
 
 
 def _check_turns(contents: list[Json]) -> None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 import msgspec
 
 from .counting import PrefixCache, tokens
+from .media import appears_to_be, decoded
 from .script import Call, ContextOverflow, Overloaded, RateLimit, Reply, Say, Status, Step, Think
 from .waits import wait_headers
 from .wire import Answer, Json, Received, Refused, Writer, pieces, sse, stop_of, usage_of
@@ -136,7 +137,40 @@ def _check_message(message: Json, where: str) -> None:
         case _:
             _require(bool(content), f"Invalid '{where}.content': empty")
             for part in () if isinstance(content, str) else content or ():
-                _require(part["type"] in ("text", "image_url"), f"Invalid '{where}.content' part")
+                _check_part(part, f"{where}.content")
+
+
+def _check_part(part: Json, where: str) -> None:
+    match part["type"]:
+        case "text":
+            _require(isinstance(part["text"], str), f"Invalid type for '{where}[].text'")
+        case "image_url":
+            _check_image(part["image_url"]["url"])
+        case "input_audio":
+            sound = part["input_audio"]
+            known = sound["format"] in ("wav", "mp3")
+            _require(known, f"Invalid value: '{sound['format']}'. Supported: 'wav' and 'mp3'.")
+            media_type = "audio/wav" if sound["format"] == "wav" else "audio/mpeg"
+            data = decoded(sound["data"])
+            sounds = data is not None and appears_to_be(media_type, data)
+            _require(sounds, "The data provided for 'input_audio' is not a valid audio file.")
+        case other:
+            _require(False, f"Invalid value: '{other}' for '{where}[].type'")
+
+
+def _check_image(url: str) -> None:
+    """An address of the web, or the image itself as a data URL."""
+    if url.startswith(("https://", "http://")):
+        return
+    head, comma, text = url.partition(";base64,")
+    media_type = head.removeprefix("data:")
+    data = decoded(text) if comma else None
+    supported = media_type in ("image/png", "image/jpeg", "image/gif", "image/webp")
+    _require(
+        supported and data is not None and appears_to_be(media_type, data),
+        "You uploaded an unsupported image. Please make sure your image is valid and has of one"
+        " the following formats: ['png', 'jpeg', 'gif', 'webp'].",
+    )
 
 
 def _check_assistant(message: Json, where: str) -> None:

@@ -5,13 +5,14 @@ same from turn to turn comes first, so that the provider's prompt cache holds it
 put in front of the newest user message and are not stored with it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from ..channels.channel import Channel
 from ..channels.events import MemoryRetrieval, RetrievedItem
 from ..clock import now_ms
-from ..herald.conversation import ChatMessage, SystemPart, TextBlock, ToolDef
+from ..herald.conversation import ChatMessage, DocumentBlock, SystemPart, TextBlock, ToolDef
 from ..memory.recall import Recalled
 from ..memory.working import entries
 from ..store.connection import Connection
@@ -20,6 +21,7 @@ from .compaction.condensed import shown
 from .files import place_files
 from .job import Job
 from .offer import offered
+from .platform.attachments import NAME as READ_ATTACHMENT
 from .tools import Tool
 from .workshop import Workshop
 
@@ -72,7 +74,9 @@ async def assemble(workshop: Workshop, job: Job, channel: Channel) -> Context:
     return Context(
         system=_system(job),
         messages=known.messages,
-        tools=await offered(workshop, job.agent, job.catalog),
+        tools=_with_reader(
+            workshop, known.messages, await offered(workshop, job.agent, job.catalog)
+        ),
         aside=_aside(known.notes, recalled),
         at=asked_at(known.messages),
     )
@@ -95,6 +99,15 @@ def _system(job: Job) -> tuple[SystemPart, ...]:
         SystemPart(job.agent.system_prompt, cache=True),
         SystemPart("\n\n".join(parts), cache=True),
     )
+
+
+def _with_reader(
+    workshop: Workshop, messages: Sequence[ChatMessage], tools: dict[str, Tool]
+) -> dict[str, Tool]:
+    """Whoever gets a document that is too long to show also gets what reads it."""
+    reader = workshop.toolbox.get(READ_ATTACHMENT)
+    documents = any(isinstance(b, DocumentBlock) for message in messages for b in message.blocks)
+    return {**tools, READ_ATTACHMENT: reader} if reader and documents else tools
 
 
 def _aside(notes: tuple[tuple[str, str], ...], recalled: tuple[Recalled, ...]) -> str:

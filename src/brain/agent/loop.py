@@ -6,8 +6,9 @@ from typing import Final
 from ...actors import work_span
 from ...errors import SeptemberError
 from ..channels.channel import Channel
-from ..channels.events import ThreadLifecycle
+from ..channels.events import MediaLeftOut, ThreadLifecycle
 from ..clock import timestamp
+from ..herald.attachments import LeftOut
 from ..herald.conversation import ChatMessage, TextBlock, ToolUseBlock
 from ..herald.gateway import ModelCall
 from ..store.connection import Connection
@@ -38,6 +39,7 @@ class AgentLoop:
         self._gateway = workshop.open_gateway()
         window = self._gateway.window("main", job.agent.model)
         self._room = HeadRoom(workshop, job, channel, window)
+        self._left_out: set[LeftOut] = set()
 
     async def run(self) -> None:
         """Loop to the end of the turn. Raises SeptemberError where the turn fails."""
@@ -103,10 +105,18 @@ class AgentLoop:
         """
         completed = told.completed
         alert = (completed.cache_alert,) if completed.cache_alert is not None else ()
-        events = (*call_events(told.calls, self._workshop.scrubber), *alert, usage_event(completed))
+        calls = call_events(told.calls, self._workshop.scrubber)
+        left_out = self._news_of(completed.left_out)
+        events = (*left_out, *calls, *alert, usage_event(completed))
         ratio = self._room.learn(completed.usage)
         keep = partial(_keep, job=self._job, told=told, ratio=ratio)
         await self._channel.commit(*events, also=keep)
+
+    def _news_of(self, left_out: tuple[LeftOut, ...]) -> list[MediaLeftOut]:
+        """What the client has not heard of yet: every call of the turn goes without it."""
+        news = [one for one in left_out if one not in self._left_out]
+        self._left_out.update(news)
+        return [MediaLeftOut(media=one.media, kind=one.kind, reason=one.reason) for one in news]
 
     async def _complete(self) -> None:
         job = self._job

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from ..channels.events import JsonObject
-from ..herald.conversation import ImageBlock
+from ..herald.conversation import MediaBlock
 
 
 class TurnRequest(Struct, frozen=True, kw_only=True):
@@ -11,7 +11,7 @@ class TurnRequest(Struct, frozen=True, kw_only=True):
 
     message: str
     agent: str = "assistant"
-    media: tuple[ImageBlock, ...] = ()
+    media: tuple[MediaBlock, ...] = ()
     direct: bool = False
     super_thinking: bool = False
     response_schema: JsonObject | None = None

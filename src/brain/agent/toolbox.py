@@ -2,6 +2,7 @@
 
 from ...config import EngineConfig
 from .ask_user import ASK_USER
+from .platform.attachments import read_attachment
 from .platform.tools import platform_tools
 from .tools import Toolbox
 
@@ -9,4 +10,5 @@ from .tools import Toolbox
 def toolbox(config: EngineConfig) -> Toolbox:
     """The tools an agent may be given."""
     tools = platform_tools(working_memory_lifetime_s=config.working_memory_ttl)
-    return {**tools, ASK_USER.definition.name: ASK_USER}
+    more = [ASK_USER, read_attachment] if config.content_ingestion_enabled else [ASK_USER]
+    return {**tools, **{tool.definition.name: tool for tool in more}}

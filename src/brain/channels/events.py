@@ -170,6 +170,16 @@ class MemoryRetrieval(EventBase, frozen=True, kw_only=True):
     items: list[RetrievedItem]
 
 
+class MediaLeftOut(EventBase, frozen=True, kw_only=True):
+    """The model was not given an attachment; it was told so in its place."""
+
+    type: ClassVar[str] = "media_left_out"
+    media: str
+    """The attachment's media_id, or its URL."""
+    kind: Literal["image", "document", "audio", "video"]
+    reason: str
+
+
 class CompactionEvent(EventBase, frozen=True, kw_only=True):
     """The transcript was condensed; token counts are of the whole context."""
 
@@ -236,6 +246,7 @@ Event: TypeAlias = (
     | PermissionPrompt
     | WorkingMemoryUpdate
     | MemoryRetrieval
+    | MediaLeftOut
     | CompactionEvent
     | Heartbeat
     | Usage

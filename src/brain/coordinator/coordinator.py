@@ -33,6 +33,7 @@ from ..catalog import DEFAULT_AGENT, Catalog
 from ..channels.events import Heartbeat
 from ..channels.log import append
 from ..clock import new_id, timestamp
+from ..media.rows import MediaItem
 from . import records
 from .records import NewTurn, OpenTurn
 from .seating import SlotSeat
@@ -64,6 +65,7 @@ class StartTurn(Message["Accepted | SeptemberError"]):
     request: TurnRequest
     on_busy: OnBusy = "reject"
     idempotency_key: str | None = None
+    media: tuple[MediaItem, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +207,10 @@ class Coordinator(Actor[CoordinatorMessage]):
         standing = self._tasks.get(msg.task_id)
         if standing is None:
             ahead = await self._admit(turn.turn_id)
-            accepted = await self._record(turn, ahead)
+            accepted = await self._record(turn, ahead, msg.media)
             await self._run(turn)
             return accepted
-        accepted = await self._record(turn, len(standing.line) + 1)
+        accepted = await self._record(turn, len(standing.line) + 1, msg.media)
         if msg.on_busy == "interrupt":
             standing.line.appendleft(turn)
             standing.ref.cast(CancelTurn(CANCELLED))
@@ -250,9 +252,9 @@ class Coordinator(Actor[CoordinatorMessage]):
             raise records.crowded(admission.waiting)
         return admission.ahead
 
-    async def _record(self, turn: NewTurn, ahead: int) -> Accepted:
+    async def _record(self, turn: NewTurn, ahead: int, media: tuple[MediaItem, ...]) -> Accepted:
         beat = (Heartbeat(timestamp=timestamp(), queued=ahead),) if ahead else ()
-        keep = partial(records.accept, turn=turn)
+        keep = partial(records.accept, turn=turn, media=media)
         try:
             last = await append(self._workshop.log, turn.task_id, turn.turn_id, beat, keep)
         except Exception:

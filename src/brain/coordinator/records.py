@@ -1,5 +1,6 @@
 """Turns and tasks in the brain, as the coordinator keeps them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,7 @@ import msgspec
 from ...errors import SeptemberError
 from ..agent.request import TurnRequest
 from ..clock import now_ms
+from ..media.rows import MediaItem, keep
 from ..store.connection import Connection, Row
 
 TITLE_LENGTH = 80
@@ -34,8 +36,8 @@ class OpenTurn:
     asks: bool
 
 
-def accept(connection: Connection, turn: NewTurn) -> None:
-    """Keep an accepted turn: from here on it will run, or be closed with a reason."""
+def accept(connection: Connection, turn: NewTurn, media: Sequence[MediaItem] = ()) -> None:
+    """Keep a turn and its media: from here on it will run, or be closed with a reason."""
     now = now_ms()
     title = " ".join(turn.request.message.split())[:TITLE_LENGTH]
     connection.execute(
@@ -57,6 +59,7 @@ def accept(connection: Connection, turn: NewTurn) -> None:
             now,
         ),
     )
+    keep(connection, turn.task_id, media)
 
 
 def repeated(connection: Connection, key: str) -> tuple[str, str, int] | None:

@@ -6,16 +6,19 @@ from typing import Any
 
 from ..channels.events import JsonObject
 from .assembly import Assembly, Draft
+from .attachments import in_place_of
 from .conversation import (
     Base64Source,
     Block,
     BlockType,
     ChatMessage,
+    DocumentBlock,
     Finished,
     ImageBlock,
     ModelRequest,
     Piece,
     StopReason,
+    StoredSource,
     SystemPart,
     TextBlock,
     TextPiece,
@@ -81,8 +84,16 @@ def _block(block: Block, names: ToolNames) -> JsonObject | None:
             return {"type": "tool_use", "id": block.id, "name": name, "input": block.input}
         case ToolResultBlock():
             return _tool_result(block)
-        case ImageBlock(source):
-            return {"type": "image", "source": _source(source)}
+        case ImageBlock(source) | DocumentBlock(source) if not isinstance(source, StoredSource):
+            return {**_media_head(block), "source": _source(source)}
+        case _:
+            return _text(in_place_of(block, "it was not made ready for this model").text)
+
+
+def _media_head(block: ImageBlock | DocumentBlock) -> JsonObject:
+    if isinstance(block, ImageBlock):
+        return {"type": "image"}
+    return {"type": "document", **({"title": block.name} if block.name else {})}
 
 
 def _source(source: Base64Source | UrlSource) -> JsonObject:

@@ -55,18 +55,51 @@ class Base64Source(Struct, frozen=True, tag="base64", tag_field="type"):
 
 
 class UrlSource(Struct, frozen=True, tag="url", tag_field="type"):
-    """Media the provider fetches itself."""
+    """Media that stands on the web."""
 
     url: str
+
+
+class StoredSource(Struct, frozen=True, tag="stored", tag_field="type", omit_defaults=True):
+    """Media that the brain holds under `media_id`: what transcripts have. `size` is in bytes."""
+
+    media_id: str
+    media_type: str = ""
+    size: int = 0
+
+
+Source: TypeAlias = Base64Source | UrlSource | StoredSource
 
 
 class ImageBlock(Struct, frozen=True, tag="image", tag_field="type"):
     """An image (PNG, JPEG, WebP or GIF)."""
 
-    source: Base64Source | UrlSource
+    source: Source
 
 
-Block: TypeAlias = TextBlock | ThinkingBlock | ToolUseBlock | ToolResultBlock | ImageBlock
+class DocumentBlock(Struct, frozen=True, tag="document", tag_field="type", omit_defaults=True):
+    """A PDF document; `name` is what a person calls it."""
+
+    source: Source
+    name: str = ""
+
+
+class AudioBlock(Struct, frozen=True, tag="audio", tag_field="type"):
+    """A sound recording (WAV, MP3, FLAC, OGG, AAC or AIFF)."""
+
+    source: Source
+
+
+class VideoBlock(Struct, frozen=True, tag="video", tag_field="type"):
+    """A film (MP4, MPEG, QuickTime, WebM, AVI or 3GPP)."""
+
+    source: Source
+
+
+MediaBlock: TypeAlias = ImageBlock | DocumentBlock | AudioBlock | VideoBlock
+"""What may be attached to a message (contract, section 4.1)."""
+
+Block: TypeAlias = TextBlock | ThinkingBlock | ToolUseBlock | ToolResultBlock | MediaBlock
 
 
 class ChatMessage(Struct, frozen=True):

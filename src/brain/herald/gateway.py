@@ -16,6 +16,7 @@ import trio
 from ...actors import ActorError, ActorRef, work_span
 from ...errors import SeptemberError
 from ..channels.events import CacheHitRatioAlert, JsonObject
+from .attachments import Attachments, LeftOut, NoAttachments
 from .budget import TurnBudget
 from .conversation import ChatMessage, Finished, ModelRequest, SystemPart, TokenUsage, ToolDef
 from .failures import Attempt, BreakerOpen, explain, not_configured, quota_used_up
@@ -94,12 +95,14 @@ class Gateway:
         policy: CallPolicy,
         budget: TurnBudget,
         random: Random | None = None,
+        attachments: Attachments | None = None,
     ) -> None:
         self._herald = herald
         self._providers = providers
         self._models = models
         self._policy = policy
         self._random = random or Random()
+        self._attachments = attachments or NoAttachments()
         self.budget = budget
 
     def window(self, role: Role = "main", model: str | None = None) -> int:
@@ -151,19 +154,31 @@ class Gateway:
         stack: AsyncExitStack,
     ) -> ModelStream | None:
         """Try one target as often as `policy` allows; None when it failed for good."""
+        stripped = False
         for attempt in range(1, policy.attempts + 1):
             try:
                 return await stack.enter_async_context(self._attempt(call, target, failed))
-            except ProviderError as failure:
-                failed.append(Attempt.of(target, failure))
-                if isinstance(failure, BreakerOpen):
-                    return None
-                left_s = trio.current_effective_deadline() - trio.current_time()
-                decision = decide(policy, failure, attempt, left_s, self._random)
+            except ProviderError as error:
+                failure = error
+            failed.append(Attempt.of(target, failure))
+            if isinstance(failure, BreakerOpen):
+                return None
+            if not stripped and await self._can_strip(call, target, failure):
+                stripped = True
+                continue
+            left_s = trio.current_effective_deadline() - trio.current_time()
+            decision = decide(policy, failure, attempt, left_s, self._random)
             if isinstance(decision, GiveUp):
                 return None
             await trio.sleep(decision.seconds)
         return None
+
+    async def _can_strip(self, call: ModelCall, target: Target, failure: ProviderError) -> bool:
+        """Whether media are to blame for a refusal and the call can be made without them."""
+        if failure.fault is not Fault.REJECTED:
+            return False
+        request = call.request(target.model, self._policy.max_tokens)
+        return await self._attachments.refused(request, target.provider, failure.message)
 
     async def _route(self, call: ModelCall) -> tuple[Target, ...]:
         route = await self._herald.call(ChooseRoute(call.role, call.model))
@@ -180,14 +195,17 @@ class Gateway:
         """One permit, one stream. The permit goes back whatever happens."""
         provider = self._providers[target.provider]
         ticket = uuid4().hex
-        stream = self._new_stream(target, failed)
+        left_out: list[LeftOut] = []
+        stream = self._new_stream(target, failed, left_out)
         with work_span(f"attempt {target.provider}", target) as span:
             try:
                 client = await self._permit(provider, ticket, target)
                 request = call.request(target.model, self._policy.max_tokens)
+                prepared = await self._attachments.prepare(request, target.provider)
+                left_out.extend(prepared.left_out)
                 shown = False
                 with stream.guard:
-                    async with client.stream(request) as live:
+                    async with client.stream(prepared.request) as live:
                         await stream.open(live)
                         shown = True
                         yield stream
@@ -223,9 +241,11 @@ class Gateway:
             retry_after=answer.retry_after,
         )
 
-    def _new_stream(self, target: Target, failed: list[Attempt]) -> ModelStream:
+    def _new_stream(
+        self, target: Target, failed: list[Attempt], left_out: list[LeftOut]
+    ) -> ModelStream:
         async def complete(finished: Finished) -> Completed:
-            return await self._completed(finished, target, tuple(failed))
+            return await self._completed(finished, target, tuple(failed), tuple(left_out))
 
         def final(failure: ProviderError) -> SeptemberError:
             self._herald.cast(RecordFailure(target, failure.fault))
@@ -235,7 +255,11 @@ class Gateway:
         return ModelStream(target.provider, self._policy.idle_s, until, complete, final)
 
     async def _completed(
-        self, finished: Finished, target: Target, failed: tuple[Attempt, ...]
+        self,
+        finished: Finished,
+        target: Target,
+        failed: tuple[Attempt, ...],
+        left_out: tuple[LeftOut, ...],
     ) -> Completed:
         self.budget.spend(finished.usage.output_tokens)
         return Completed(
@@ -248,6 +272,7 @@ class Gateway:
             context_window=window(target.model, self._models.window_override),
             attempts=failed,
             cache_alert=await self._record(target, finished.usage),
+            left_out=left_out,
         )
 
     async def _record(self, target: Target, usage: TokenUsage) -> CacheHitRatioAlert | None:

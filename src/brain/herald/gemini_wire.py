@@ -3,21 +3,20 @@
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
-from mimetypes import guess_type
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from ..channels.events import JsonObject
 from .assembly import Assembly
+from .attachments import in_place_of
 from .conversation import (
     Base64Source,
     Block,
     BlockType,
     ChatMessage,
     Finished,
-    ImageBlock,
+    MediaBlock,
     ModelRequest,
     Piece,
     StopReason,
@@ -29,7 +28,6 @@ from .conversation import (
     ToolDef,
     ToolResultBlock,
     ToolUseBlock,
-    UrlSource,
 )
 from .faults import SpoiledAnswer
 from .gemini_schema import gemini_schema
@@ -102,8 +100,8 @@ def _part(block: Block, names: ToolNames) -> JsonObject | None:
             name = names.wire(block.name)
             response = {"id": block.tool_use_id, "name": name, "response": outcome}
             return {"function_response": response}
-        case ImageBlock(source):
-            return _media(source)
+        case _:
+            return _media(block)
 
 
 def _thought(block: ThinkingBlock) -> JsonObject | None:
@@ -118,11 +116,11 @@ def _signature(signature: str) -> JsonObject:
     return {"thought_signature": b64decode(signature)} if signature else {}
 
 
-def _media(source: Base64Source | UrlSource) -> JsonObject:
-    if isinstance(source, UrlSource):
-        mime_type = guess_type(urlsplit(source.url).path)[0] or "image/jpeg"
-        return {"file_data": {"file_uri": source.url, "mime_type": mime_type}}
-    return {"inline_data": {"mime_type": source.media_type, "data": b64decode(source.data)}}
+def _media(block: MediaBlock) -> JsonObject:
+    if isinstance(block.source, Base64Source):
+        source = block.source
+        return {"inline_data": {"mime_type": source.media_type, "data": b64decode(source.data)}}
+    return {"text": in_place_of(block, "it was not made ready for this model").text}
 
 
 def _declaration(tool: ToolDef, names: ToolNames) -> JsonObject:

@@ -8,6 +8,7 @@ import trio
 
 from ...errors import SeptemberError
 from ..channels.events import CacheHitRatioAlert
+from .attachments import LeftOut
 from .conversation import (
     BlockStarted,
     BlockStopped,
@@ -25,7 +26,8 @@ class Completed(Finished, frozen=True, kw_only=True):
     """The last piece: `Finished`, and what the call meant for this Engine.
 
     `cost_usd` is at list price, None for a model without a known one; `context_window` is in
-    tokens, of the model that answered. `attempts` failed before this one.
+    tokens, of the model that answered. `attempts` failed before this one; media in `left_out`
+    were not sent.
     """
 
     provider: str
@@ -33,6 +35,7 @@ class Completed(Finished, frozen=True, kw_only=True):
     context_window: int
     attempts: tuple[Attempt, ...] = ()
     cache_alert: CacheHitRatioAlert | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 ModelPiece: TypeAlias = BlockStarted | TextPiece | ThinkingPiece | BlockStopped | Completed

@@ -11,12 +11,15 @@ from typing import Any, cast
 
 from ..channels.events import JsonObject
 from .assembly import Assembly, Draft
+from .attachments import in_place_of
 from .conversation import (
+    AudioBlock,
     Base64Source,
     BlockType,
     ChatMessage,
     Finished,
     ImageBlock,
+    MediaBlock,
     ModelRequest,
     Piece,
     StopReason,
@@ -28,6 +31,7 @@ from .conversation import (
     ToolDef,
     ToolResultBlock,
     ToolUseBlock,
+    UrlSource,
 )
 from .naming import ToolNames
 from .tool_schema import object_schema
@@ -92,10 +96,10 @@ def _user(message: ChatMessage) -> Iterable[JsonObject]:
                 yield _tool_result(block)
             case TextBlock(text):
                 parts.append({"type": "text", "text": text})
-            case ImageBlock():
-                parts.append({"type": "image_url", "image_url": {"url": _image_url(block)}})
-            case _:
+            case ThinkingBlock() | ToolUseBlock():
                 pass
+            case _:
+                parts.append(_media(block))
     if len(parts) == 1 and parts[0]["type"] == "text":
         yield {"role": "user", "content": parts[0]["text"]}
     elif parts:
@@ -108,12 +112,22 @@ def _tool_result(block: ToolResultBlock) -> JsonObject:
     return {"role": "tool", "tool_call_id": block.tool_use_id, "content": content}
 
 
-def _image_url(block: ImageBlock) -> str:
-    match block.source:
-        case Base64Source(media_type, data):
-            return f"data:{media_type};base64,{data}"
-        case source:
-            return source.url
+def _media(block: MediaBlock) -> JsonObject:
+    match block:
+        case ImageBlock(Base64Source(media_type, data)):
+            return _image(f"data:{media_type};base64,{data}")
+        case ImageBlock(UrlSource(url)):
+            return _image(url)
+        case AudioBlock(Base64Source(media_type, data)):
+            sound = {"data": data, "format": "wav" if media_type == "audio/wav" else "mp3"}
+            return {"type": "input_audio", "input_audio": sound}
+        case _:
+            text = in_place_of(block, "it was not made ready for this model").text
+            return {"type": "text", "text": text}
+
+
+def _image(url: str) -> JsonObject:
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def _assistant(message: ChatMessage, names: ToolNames, *, with_reasoning: bool) -> JsonObject:

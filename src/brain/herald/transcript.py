@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from .conversation import (
     Block,
     ChatMessage,
-    ImageBlock,
     TextBlock,
     ThinkingBlock,
     ToolResultBlock,
@@ -57,7 +56,7 @@ def _belongs(block: Block, role: str, provider: str) -> bool:
             return role == "assistant" and block.provider == provider
         case ToolUseBlock():
             return role == "assistant"
-        case ToolResultBlock() | ImageBlock():
+        case _:  # results and media
             return role == "user"
 
 

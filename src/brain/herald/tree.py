@@ -7,6 +7,7 @@ from ...actors import ChildSpec, Strategy, SupervisorSpec, ref_of
 from ...config import EngineConfig, Secret
 from ...errors import ConfigError
 from . import anthropic, gemini, openai
+from .attachments import Attachments
 from .budget import TurnBudget
 from .cache_monitor import CachePolicy
 from .embedder_local import LocalEmbedder
@@ -49,14 +50,15 @@ class HeraldSpecs:
             strategy=Strategy.REST_FOR_ONE,
         )
 
-    def gateway_opener(self) -> Callable[[], Gateway]:
+    def gateway_opener(self, attachments: Attachments | None = None) -> Callable[[], Gateway]:
         """What makes a turn's gateway. To be called in the running tree."""
         herald = ref_of(self.herald)
         providers = {name: ref_of(spec) for name, spec in self.providers.items()}
         policy = self._call_policy()
 
         def open_gateway() -> Gateway:
-            return Gateway(herald, providers, self.models, policy, self._turn_budget())
+            budget = self._turn_budget()
+            return Gateway(herald, providers, self.models, policy, budget, attachments=attachments)
 
         return open_gateway
 

@@ -5,10 +5,9 @@ from typing import Annotated, Final, Literal
 import trio
 from msgspec import Meta, Struct
 
-from ...errors import ConfigError
+from ...errors import ConfigError, SchemaViolation
 from ..auth import Standing, refusal
 from ..endpoint import Endpoint, Exchange, Json, Nothing, Service
-from ..errors import SchemaViolation
 from ..port import CatalogCounts
 from ..visit import KEY_HEADER
 from ..wire import Input

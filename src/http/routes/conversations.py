@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from ...logs import note_task
 from ..endpoint import Endpoint, Exchange, Json, Nothing
-from ..port import Conversation, ConversationPage
+from ..port import Conversation, ConversationPage, MediaContent
 from ..wire import Input
 
 
@@ -45,7 +45,21 @@ async def forget(exchange: Exchange[Nothing]) -> Json:
     return Json(Forgotten(task_id=task_id))
 
 
+async def media(exchange: Exchange[Nothing]) -> Json:
+    """One attachment."""
+    return Json(await exchange.engine.media(exchange.path["media_id"]))
+
+
 ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/media/{media_id}",
+        "Read an attachment that a transcript names.",
+        media,
+        Nothing,
+        answers=MediaContent,
+        refusals=("NOT_FOUND",),
+    ),
     Endpoint(
         "GET",
         "/conversations",

@@ -6,9 +6,11 @@ from typing import Annotated, ClassVar
 from msgspec import Meta, Struct
 
 from ...brain.channels.events import JsonObject
+from ...brain.herald.conversation import MediaBlock
 from ...logs import note_task
+from ..body import too_large
 from ..endpoint import Endpoint, Events, Exchange, Json
-from ..port import CancelResult, ExecuteRequest, MediaBlock, OnBusy, ReplayRequest
+from ..port import CancelResult, ExecuteRequest, OnBusy, ReplayRequest
 from ..wire import Input, event_id
 
 TaskId = Annotated[str, Meta(min_length=1, max_length=512, description="The thread's id")]
@@ -30,7 +32,10 @@ class ExecuteBody(Input, frozen=True, kw_only=True):
 
     message: Annotated[str, Meta(pattern=r"\S", description="What the user says")]
     task_id: TaskId
-    media: Annotated[tuple[MediaBlock, ...], Meta(description="Attached images")] = ()
+    media: Annotated[
+        tuple[MediaBlock, ...],
+        Meta(description="Attached images, PDF documents, audio and video (docs/media.md)"),
+    ] = ()
     direct: Annotated[bool, Meta(description="Skip planning")] = False
     edit_message_id: Annotated[
         str | None,
@@ -76,6 +81,9 @@ async def execute(exchange: Exchange[ExecuteBody]) -> Events:
     """Run a turn and stream it."""
     body, visit = exchange.input, exchange.visit
     note_task(body.task_id)
+    without_media = exchange.service.settings.max_body_bytes
+    if not body.media and len(visit.body) > without_media:
+        raise too_large(without_media)
     request = ExecuteRequest(
         task_id=body.task_id,
         message=body.message,

@@ -5,10 +5,11 @@ from typing import Annotated, ClassVar
 from msgspec import Meta, Struct
 
 from ...brain.channels.events import HitlRequest
+from ...brain.herald.conversation import MediaBlock
 from ...errors import SeptemberError
 from ...logs import note_task
 from ..endpoint import Endpoint, Exchange, Json, Nothing
-from ..port import HitlAnswer, HitlResumed, MediaBlock
+from ..port import HitlAnswer, HitlResumed
 from ..wire import Input
 
 

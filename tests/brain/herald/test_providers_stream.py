@@ -7,11 +7,14 @@ import pytest
 
 from september.brain.herald.arguments import unreadable
 from september.brain.herald.conversation import (
+    AudioBlock,
     Base64Source,
     BlockStarted,
     BlockStopped,
+    DocumentBlock,
     Finished,
     ImageBlock,
+    StoredSource,
     SystemPart,
     TextBlock,
     TextPiece,
@@ -19,6 +22,7 @@ from september.brain.herald.conversation import (
     ThinkingPiece,
     TokenUsage,
     UrlSource,
+    VideoBlock,
 )
 from september.brain.herald.provider import Fault, ProviderError
 from tests.peers import Call, Peer, Say, Stop, Think, Usage, script
@@ -267,15 +271,72 @@ async def test_an_older_gemini_gets_the_schema_in_words_when_it_also_has_tools()
     assert '{"answer":{"type":"integer"}}' in str(body(peer)["systemInstruction"])
 
 
+PIXEL = "iVBORw0KGgo="
+PDF = "JVBERi0xLjcK"
+WAV = "UklGRiQAAABXQVZF"
+MP4 = "AAAAIGZ0eXBpc29t"
+CAT = "https://example.org/cat.png"
+
+NATIVE = {
+    "anthropic": (
+        ImageBlock(Base64Source("image/png", PIXEL)),
+        ImageBlock(UrlSource(CAT)),
+        DocumentBlock(Base64Source("application/pdf", PDF), "report.pdf"),
+        DocumentBlock(UrlSource("https://example.org/report.pdf")),
+    ),
+    "openai": (
+        ImageBlock(Base64Source("image/png", PIXEL)),
+        ImageBlock(UrlSource(CAT)),
+        AudioBlock(Base64Source("audio/wav", WAV)),
+    ),
+    "gemini": (
+        ImageBlock(Base64Source("image/png", PIXEL)),
+        AudioBlock(Base64Source("audio/wav", WAV)),
+        VideoBlock(Base64Source("video/mp4", MP4)),
+    ),
+}
+WIRED = {
+    "anthropic": [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}},
+        {"type": "image", "source": {"type": "url", "url": CAT}},
+        {
+            "type": "document",
+            "title": "report.pdf",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
+        },
+        {
+            "type": "document",
+            "source": {"type": "url", "url": "https://example.org/report.pdf"},
+            "cache_control": {"type": "ephemeral"},
+        },
+    ],
+    "openai": [
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
+        {"type": "image_url", "image_url": {"url": CAT}},
+        {"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}},
+    ],
+    "gemini": [
+        {"inlineData": {"mime_type": "image/png", "data": PIXEL}},
+        {"inlineData": {"mime_type": "audio/wav", "data": WAV}},
+        {"inlineData": {"mime_type": "video/mp4", "data": MP4}},
+    ],
+}
+
+
 @each
-async def test_images_reach_the_provider(name: str) -> None:
-    pixel = "iVBORw0KGgo="
-    url = "https://example.org/cat.png"
-    shown = user("see", ImageBlock(Base64Source("image/png", pixel)), ImageBlock(UrlSource(url)))
+async def test_media_reach_the_provider_in_its_own_form(name: str) -> None:
     async with adapter(name, script(Say("a cat"))) as (provider, peer):
-        await finish(provider, ask(name, shown))
-    assert pixel in str(body(peer))
-    assert url in str(body(peer))
+        await finish(provider, ask(name, user("see", *NATIVE[name])))
+    said = (body(peer).get("messages") or body(peer)["contents"])[-1]
+    assert (said.get("content") or said["parts"])[1:] == WIRED[name]
+
+
+@each
+async def test_what_a_wire_cannot_carry_is_said_in_words(name: str) -> None:
+    film = VideoBlock(StoredSource("media-1", "video/mp4"))
+    async with adapter(name, script(Say("?"))) as (provider, peer):
+        await finish(provider, ask(name, user("see", film)))
+    assert "The video that was attached here is left out" in str(body(peer))
 
 
 @each

@@ -161,7 +161,7 @@ BROKEN: dict[str, tuple[ChatMessage, ...]] = {
     ),
     "blocks of the other role": (
         user("a", use("1")),
-        assistant("b", result("1"), ImageBlock(Base64Source("image/png", "aGk="))),
+        assistant("b", result("1"), ImageBlock(Base64Source("image/png", "iVBORw0KGgo="))),
         user("c"),
     ),
     "odd ids and names": (
@@ -233,7 +233,7 @@ BLOCKS: st.SearchStrategy[Block] = st.one_of(
     st.builds(ThinkingBlock, TEXTS, st.sampled_from([*PROVIDERS, ""])),
     st.builds(ToolUseBlock, IDS, NAMES, JSON),
     st.builds(ToolResultBlock, IDS, NAMES, TEXTS, st.booleans()),
-    st.builds(ImageBlock, st.just(Base64Source("image/png", "aGk="))),
+    st.builds(ImageBlock, st.just(Base64Source("image/png", "iVBORw0KGgo="))),
 )
 MESSAGES = st.builds(
     ChatMessage,
