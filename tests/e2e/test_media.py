@@ -169,7 +169,8 @@ async def test_a_long_document_is_searched_and_read_through_the_tool(
         media = [block("document", "application/pdf", pdf)]
         events = await stage.client.turn("Where?", media=media)
     assert media_id in said(stage, 0) and "treasure" not in said(stage, 0)
-    found, read, beyond = named(events, "tool_result")
+    results = {one["tool_call_id"]: one for one in named(events, "tool_result")}
+    found, read, beyond = (results[one["tool_call_id"]] for one in named(events, "tool_call"))
     assert "part 31 (page 31)" in found["output"] and "old oak" in found["output"]
     assert "treasure lies under the old oak" in read["output"]
     assert beyond["error"] == "no_such_part" and "40 part(s)" in beyond["output"]
