@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -30,9 +31,16 @@ class Postgres:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
+    with serving(binaries()) as made:
+        yield made
+
+
+@contextmanager
+def serving(programs: Path) -> Generator[Postgres]:
+    """A new cluster with its server, made with these programs."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # not below pytest's own, which is for us alone
     folder.chmod(0o755)
-    cluster = Cluster(folder / "c", binaries(), ("fsync=off", "max_connections=200"))
+    cluster = Cluster(folder / "c", programs, ("fsync=off", "max_connections=200"))
     cluster.start()
     yield Postgres(cluster)
     cluster.stop("immediate")
@@ -45,9 +53,9 @@ async def loop() -> AsyncIterator[None]:
         yield
 
 
-@pytest.fixture
-async def database_url(loop: None, postgres: Postgres) -> AsyncIterator[str]:
-    """A fresh database, dropped afterwards."""
+@asynccontextmanager
+async def fresh_database(postgres: Postgres) -> AsyncGenerator[str]:
+    """A database of one's own, dropped afterwards; gives its URL."""
     name = f"t{uuid4().hex}"
     admin = Database(postgres.url, pool_min=1, pool_max=1)
     await admin.open()
@@ -62,6 +70,13 @@ async def database_url(loop: None, postgres: Postgres) -> AsyncIterator[str]:
     yield postgres.database(name)
     await admin.read(drop)
     await admin.close()
+
+
+@pytest.fixture
+async def database_url(loop: None, postgres: Postgres) -> AsyncIterator[str]:
+    """A fresh database."""
+    async with fresh_database(postgres) as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """The fleet's database: units of work, lost connections, migrations, on a real PostgreSQL."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import trio
@@ -18,7 +15,7 @@ from september.fleet.store.database import (
 from september.fleet.store.embedded import Cluster, binaries
 from september.fleet.store.migrate import Migration, available, migrate
 
-from .conftest import Postgres, one
+from .conftest import Postgres, one, serving
 
 
 async def _count(session: Session) -> object:
@@ -81,13 +78,8 @@ async def test_killed_connections_are_replaced(database: Database) -> None:
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    folder.chmod(0o755)
-    made = Cluster(folder / "c", binaries(), ("fsync=off",))
-    made.start()
-    yield made
-    made.stop("immediate")
-    shutil.rmtree(folder)
+    with serving(binaries()) as made:
+        yield made.cluster
 
 
 async def test_a_restarted_server_is_found_again(loop: None, cluster: Cluster) -> None:

@@ -122,7 +122,8 @@ async def _apply(session: Session, migration: Migration) -> None:
             )
     except Exception as error:
         raise _refuse(
-            f"{migration} failed and was undone: {error}; the database is as it was before it"
+            f"{migration} failed and was undone: {error}; the database is as it was before it:"
+            " put right what is in its way and start again, or run the release before this one"
         ) from error
 
 
