@@ -174,6 +174,7 @@ class Trace:
         self.clock = clock
         self._ring: deque[Traced] = deque(maxlen=keep)
         self._sinks = sinks
+        self._rare_sinks: tuple[Sink, ...] = ()
         self._counts: Counter[Kind] = Counter()
         self._messages = 0
 
@@ -184,7 +185,7 @@ class Trace:
         self._messages += 1
         self._ring.append(message)
         if self._sinks:
-            self._tell(message)
+            self._tell(message, self._sinks)
 
     def event(
         self,
@@ -206,7 +207,7 @@ class Trace:
         event.detail = detail
         self._counts[kind] += 1
         self._ring.append(event)
-        self._tell(event)
+        self._tell(event, (*self._sinks, *self._rare_sinks))
         return event
 
     @contextmanager
@@ -235,15 +236,19 @@ class Trace:
                 span.ended_at = self.clock()
                 self._counts[Kind.SPAN] += 1
                 self._ring.append(span)
-                self._tell(span)
+                self._tell(span, (*self._sinks, *self._rare_sinks))
 
-    def attach(self, sink: Sink) -> None:
-        """Tell `sink` of every observation from now on."""
-        self._sinks = (*self._sinks, sink)
+    def attach(self, sink: Sink, *, messages: bool = True) -> None:
+        """Tell `sink` of every observation from now on, or of all that are no messages."""
+        if messages:
+            self._sinks = (*self._sinks, sink)
+        else:
+            self._rare_sinks = (*self._rare_sinks, sink)
 
     def detach(self, sink: Sink) -> None:
         """Stop telling `sink`."""
         self._sinks = tuple(one for one in self._sinks if one is not sink)
+        self._rare_sinks = tuple(one for one in self._rare_sinks if one is not sink)
 
     def recent(self) -> list[Record]:
         """Return what the ring still holds, oldest first."""
@@ -254,8 +259,8 @@ class Trace:
         """How many of each kind were observed since the start."""
         return {**{kind: self._counts[kind] for kind in Kind}, Kind.MESSAGE: self._messages}
 
-    def _tell(self, traced: Traced) -> None:
-        for sink in self._sinks:
+    def _tell(self, traced: Traced, sinks: tuple[Sink, ...]) -> None:
+        for sink in sinks:
             try:
                 sink(traced)
             except Exception:

@@ -56,6 +56,11 @@ class Tree:
             return DynamicRef(self._dynamic[of])
         return ActorRef(self._cells[of])
 
+    @property
+    def dynamic(self) -> frozenset[str]:
+        """Paths of the dynamic supervisors: what is below them comes and goes, by key."""
+        return frozenset(one.cell.path for one in self._dynamic.values())
+
     def snapshot(self) -> list[Snapshot]:
         """Describe every actor and supervisor now."""
         return self.registry.snapshot()

@@ -33,6 +33,7 @@ from .channels.log import EventLog, LogMessage
 from .coordinator.coordinator import Coordinator, CoordinatorMessage
 from .coordinator.slots import SlotMessage, TaskSlots
 from .herald.herald import HeraldMessage
+from .herald.route import PROVIDERS
 from .herald.tree import HeraldSpecs
 from .hitl import ApprovalMessage, Approvals
 from .media.delivery import Delivery, DeliveryPolicy
@@ -40,6 +41,8 @@ from .media.intake import Intake, IntakePolicy
 from .media.library import Library
 from .memory.indexer import Indexer, IndexerMessage
 from .memory.memory import Memory
+from .metrics.loop_lag import LoopLag
+from .metrics.metrics import EngineMetrics
 from .raven.raven import BrainTraces
 from .sandbox.sandbox import Sandbox, SandboxMessage
 from .security.secrets import SecretScrubber
@@ -67,6 +70,7 @@ class Engine:
     workshop: Workshop
     intake: Intake
     telemetry: TelemetrySpecs
+    metrics: EngineMetrics
     raven: ActorRef[KeeperMessage]
 
 
@@ -92,6 +96,8 @@ class EngineSpecs:
         self._recorder = Recorder(trace, render) if trace is not None else None
         collector = config.otel_exporter_otlp_endpoint
         self.telemetry = TelemetrySpecs(trace, render, collector, "september-engine")
+        self.metrics = self._metrics(trace)
+        self.lag = ChildSpec("lag", lambda: LoopLag(self.metrics.loop_lag.observe))
         self.raven: ChildSpec[KeeperMessage] = ChildSpec("raven", self._raven)
         self.log: ChildSpec[LogMessage] = ChildSpec("channels", lambda: EventLog(self.database()))
         self.herald = HeraldSpecs(config)
@@ -121,6 +127,7 @@ class EngineSpecs:
                 self.store,
                 self.raven,
                 *self.telemetry.children,
+                self.lag,
                 self.log,
                 self.herald.root,
                 self.indexer,
@@ -135,6 +142,16 @@ class EngineSpecs:
     def database(self) -> Database:
         """The face of the brain, for whoever runs in this tree."""
         return Database(ref_of(self.store))
+
+    def _metrics(self, trace: Trace | None) -> EngineMetrics:
+        config, losses = self._config, {"otlp": lambda: self.telemetry.losses}
+        recorder = self._recorder
+        if recorder is not None:
+            losses["brain"] = lambda: recorder.losses
+        metrics = EngineMetrics(toolbox(config), PROVIDERS, config.sqlite_db_path, losses)
+        if trace is not None:
+            trace.attach(metrics.observe, messages=False)
+        return metrics
 
     def _raven(self) -> TraceKeeper:
         config = self._config
@@ -231,6 +248,7 @@ async def running_engine(
     specs = EngineSpecs(config, catalog, trace)
     async with running_tree(specs.root(), trace=trace) as tree:
         database = Database(tree.ref(specs.store))
+        specs.metrics.watch(tree)
         yield Engine(
             config=config,
             tree=tree,
@@ -247,4 +265,5 @@ async def running_engine(
             intake=specs.intake(database),
             raven=tree.ref(specs.raven),
             telemetry=specs.telemetry,
+            metrics=specs.metrics,
         )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -16,8 +17,9 @@ from .auth import KeyRing
 from .cors import Cors
 from .dispatch import dispatch
 from .door import EngineDoor
-from .endpoint import Answer, AnyEndpoint, Events, HttpSettings, Json, Page, Service
+from .endpoint import Answer, AnyEndpoint, Events, HttpSettings, Json, Page, Service, Text
 from .gate import Gate
+from .metrics_port import MetricsPort
 from .port import EnginePort
 from .routes import (
     actors,
@@ -30,13 +32,14 @@ from .routes import (
     health,
     hitl,
     memory,
+    metrics,
     observe,
     rpc,
     traces,
 )
 from .routes.docs import with_documentation
 from .sse import StreamLane
-from .visit import VISIT
+from .visit import VISIT, Visit
 
 ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
     (
@@ -51,6 +54,7 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
         *agents.ENDPOINTS,
         *assets.ENDPOINTS,
         *health.ENDPOINTS,
+        *metrics.ENDPOINTS,
         *admin.ENDPOINTS,
         *actors.ENDPOINTS,
     )
@@ -82,6 +86,17 @@ def engine_app(
         max_body_bytes=settings.max_body_bytes,
         larger={"/execute": max(settings.max_body_bytes, settings.media_max_body_bytes)},
         trace=trace,
+        meter=partial(_count, engine.metrics),
+    )
+
+
+_CODE: Final = re.compile(r'"error":"([A-Z_]+)"')
+
+
+def _count(metrics: MetricsPort, visit: Visit) -> None:
+    refusal = _CODE.search(visit.refusal)
+    metrics.count_request(
+        visit.method, visit.route, visit.status or 0, visit.seconds, refusal[1] if refusal else ""
     )
 
 
@@ -115,6 +130,8 @@ def _response(answer: Answer | SeptemberError) -> Response:
         case Page(html):
             policy = {"Content-Security-Policy": _PAGE_POLICY}
             return Response(html, headers=policy, content_type="text/html; charset=utf-8")
+        case Text(text, content_type):
+            return Response(text, content_type=content_type)
         case Events():  # only for a HEAD: see StreamLane
             return Response(content_type="text/event-stream")
         case SeptemberError():

@@ -60,6 +60,7 @@ class EngineBridge:
         self._engine = engine
         self._began = time.monotonic()
         self._draining = False
+        self.metrics = engine.metrics
         self.memory = MemoryBridge(engine)
         self.assets = AssetBridge(engine)
         self.traces = TraceBridge(engine.tree, engine.raven, BrainTraces(engine.database))

@@ -12,6 +12,7 @@ async def dispatch(
     endpoint: AnyEndpoint, service: Service, visit: Visit, path: Mapping[str, str]
 ) -> Answer | SeptemberError:
     """What `endpoint` answers to this visit, or why it does not."""
+    visit.route = endpoint.path
     try:
         given = _input(endpoint, visit)
         answer: Answer = await endpoint.handler(Exchange(service, given, path, visit))

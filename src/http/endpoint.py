@@ -86,7 +86,15 @@ class Page:
     html: str
 
 
-Answer: TypeAlias = Json | Events | Page
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An answer as text of another kind."""
+
+    text: str
+    content_type: str
+
+
+Answer: TypeAlias = Json | Events | Page | Text
 
 
 class TraceExchange(Protocol[InputT_co]):

@@ -4,7 +4,7 @@ In this order: request id and trace, CORS preflight, key, body within its limit.
 request routed, so an unknown path or a broken body says nothing to a stranger.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -60,6 +60,7 @@ class Gate:
         larger: Mapping[str, int] | None = None,
         body_timeout: float = 60.0,
         trace: Trace | None = None,
+        meter: Callable[[Visit], None] | None = None,
     ) -> None:
         self._app = app
         self._door = door
@@ -68,6 +69,7 @@ class Gate:
         self._larger = larger or {}
         self._body_timeout = body_timeout
         self._trace = trace or Trace(keep=0)
+        self._meter = meter
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -97,6 +99,8 @@ class Gate:
             finally:
                 span.outcome, span.detail = _outcome(visit)
                 _write_access(visit)
+                if self._meter is not None:
+                    self._meter(visit)
 
     async def _pass(
         self, visit: Visit, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable

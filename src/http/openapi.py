@@ -88,6 +88,7 @@ ENGINE: Final = Api(
     anywhere={"EngineKey": ("INVALID_KEY", "KEY_ROTATION_PENDING", "INTERNAL")},
     error=error_schema(STATUS),
     events=_EVENTS,
+    texts={"/metrics": "text/plain"},
 )
 
 

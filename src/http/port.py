@@ -14,6 +14,7 @@ from ..brain.channels.events import HitlRequest, JsonObject
 from ..brain.herald.conversation import Block, MediaBlock
 from .asset_port import AssetPort
 from .memory_port import MemoryPort
+from .metrics_port import MetricsPort
 from .stream_port import Stream as Stream
 from .trace_port import TracePort
 
@@ -208,6 +209,11 @@ class EnginePort(Protocol):
     @property
     def traces(self) -> TracePort:
         """What it records of itself."""
+        ...
+
+    @property
+    def metrics(self) -> MetricsPort:
+        """What it counts and measures."""
         ...
 
     async def start(self, request: ExecuteRequest) -> Stream:

@@ -21,7 +21,7 @@ KEY_HEADER: Final = "x-engine-key"
 class Visit:
     """A request and, once it is answered, what was sent. `started` is perf_counter seconds.
 
-    `body` is empty until the gate has read it.
+    `body` is empty until the gate has read it, `route` until the path of an endpoint fits.
     """
 
     method: str
@@ -36,6 +36,7 @@ class Visit:
     sent: int = 0
     finished: bool = False
     refusal: str = ""
+    route: str = ""
     started: float = field(default_factory=time.perf_counter)
 
     @property

@@ -37,7 +37,7 @@ BRAIN_LAYERS: Final[Sequence[frozenset[str]]] = (
         }
     ),
     frozenset({"agent"}),
-    frozenset({"coordinator", "conversations"}),
+    frozenset({"coordinator", "conversations", "metrics"}),
     frozenset({"tree"}),
 )
 """Inside the brain, lowest first. Neighbours may import each other, but not in a circle."""

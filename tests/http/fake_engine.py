@@ -85,6 +85,9 @@ class FakeEngine:
     assets: AssetPort = field(init=False)  # tested with a real one: tests/e2e/test_assets.py
     memory: MemoryPort = field(init=False)  # tested with a real one: test_memory.py
     saved: list[KeyState] = field(default_factory=list[KeyState])
+    counted: list[tuple[str, str, int, str]] = field(
+        default_factory=list[tuple[str, str, int, str]]
+    )
     open_streams: int = 0
     entered: trio.Event = field(default_factory=trio.Event)
     left: trio.Event = field(default_factory=trio.Event)
@@ -181,6 +184,18 @@ class FakeEngine:
     async def save_keys(self, keys: KeyState) -> None:
         self._asked(keys)
         self.saved.append(keys)
+
+    def count_request(
+        self, method: str, route: str, status: int, seconds: float, code: str
+    ) -> None:
+        self.counted.append((method, route, status, code))
+
+    def expose(self, accept: str) -> tuple[bytes, str]:
+        return b"engine_up 1\n", "text/plain; version=0.0.4; charset=utf-8"
+
+    @property
+    def metrics(self) -> "FakeEngine":
+        return self
 
     @property
     def traces(self) -> FakeTraces:

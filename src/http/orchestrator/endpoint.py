@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from ...fleet.instances import Product
 from ..endpoint import Events, Json, Page, Route, TraceEndpoint
+from ..endpoint import Text as Text
 from ..trace_port import TracePort
 from ..visit import Visit
 from ..wire import Input
@@ -38,14 +39,6 @@ class Exchange(Generic[InputT]):
     def user_id(self) -> str:
         """The user that the path names."""
         return self.path["user_id"]
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """An answer as text of another kind."""
-
-    text: str
-    content_type: str
 
 
 Answer: TypeAlias = Json | Page | Text | Events
