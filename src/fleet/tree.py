@@ -25,6 +25,7 @@ from ..config import FleetConfig
 from ..traces.keeper import Bounds, KeeperMessage, TraceKeeper
 from ..traces.recorder import Recorder
 from ..traces.render import Renderer
+from ..traces.telemetry import TelemetrySpecs
 from .backends.backend import Backend
 from .discovery import Discovery, DiscoveryMessage, Enrolment, Search
 from .engine_client import EngineClient
@@ -80,10 +81,13 @@ class FleetSpecs:
     `spread` is the share of the time between two rounds of probes over which one is spread.
     """
 
-    def __init__(self, resources: Resources, spread: float, recorder: Recorder | None) -> None:
+    def __init__(self, resources: Resources, spread: float, trace: Trace | None) -> None:
         self._resources = resources
         self._spread = spread
-        self._recorder = recorder
+        render = Renderer(scrubber(resources.config))
+        self._recorder = Recorder(trace, render) if trace is not None else None
+        collector = resources.config.otel_exporter_otlp_endpoint
+        self.telemetry = TelemetrySpecs(trace, render, collector, "september-orchestrator")
         config = resources.config
         ledger = Ledger(config, resources.database, resources.vault, resources.standing)
         self._lifecycle = Lifecycle(
@@ -109,6 +113,7 @@ class FleetSpecs:
             "orchestrator",
             (
                 self.trace,
+                *self.telemetry.children,
                 self.membership,
                 self.policy,
                 self.engines,
@@ -187,8 +192,7 @@ async def running_fleet(
         backend = make_backend(fleet_id)
         vault, standing = Vault(config.master_keys), Standing()
         resources = Resources(config, database, backend, client, vault, standing)
-        recorder = Recorder(trace, Renderer(scrubber(config))) if trace is not None else None
-        specs = FleetSpecs(resources, spread, recorder)
+        specs = FleetSpecs(resources, spread, trace)
         async with backend.running(), running_tree(specs.root(), trace=trace) as tree:
             yield Fleet(
                 resources=resources,
