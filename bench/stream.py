@@ -16,11 +16,12 @@ import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from urllib.parse import urlsplit
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -30,26 +31,40 @@ _KEY = "bench-key"
 
 @dataclass(frozen=True)
 class Reading:
-    """One request. Times in seconds from the request's first byte sent."""
+    """One request. Times in seconds from the request's first byte sent; `cpu` is the server's."""
 
     first_frame: float
     first_delta: float
     whole: float
+    cpu: float = 0.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: the line that it printed first, and its process."""
+
+    line: str
+    pid: int
+
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used, all threads together."""
+        times = psutil.Process(self.pid).cpu_times()
+        return times.user + times.system
 
 
 @contextmanager
-def process(command: list[str], env: dict[str, str] | None = None) -> Generator[str]:
-    """Run a server that prints its port or URL on a line of its own; yield that line."""
+def process(command: list[str], env: dict[str, str] | None = None) -> Generator[Server]:
+    """Run a server that prints its port or URL on a line of its own."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True) as running:
         assert running.stdout is not None
         try:
-            yield running.stdout.readline().strip()
+            yield Server(running.stdout.readline().strip(), running.pid)
         finally:
             running.kill()
 
 
 @contextmanager
-def engine(model_url: str, folder: str) -> Generator[str]:
+def engine(model_url: str, folder: str) -> Generator[Server]:
     """A real Engine process with a fresh brain."""
     env = {
         "PATH": os.environ["PATH"],
@@ -64,8 +79,8 @@ def engine(model_url: str, folder: str) -> Generator[str]:
         "ENGINE_LOG_LEVEL": "WARNING",
     }
     command = [sys.executable, "-c", _START]
-    with process(command, env) as url:
-        yield url
+    with process(command, env) as server:
+        yield server
 
 
 _START = """
@@ -109,11 +124,14 @@ def _read(connection: socket.socket, began: float) -> Reading:
             raise SystemExit("the turn failed: " + repr(seen[-500:]))
 
 
-def measure(url: str, name: str, rounds: int, deltas: int) -> tuple[list[Reading], list[Reading]]:
+def measure(
+    server: Server, url: str, name: str, rounds: int, deltas: int
+) -> tuple[list[Reading], list[Reading]]:
     """One round: several short turns for latency, one long turn for throughput."""
     short = [read_turn(url, "deltas=5", f"{name}-s{rounds}-{n}") for n in range(10)]
-    long = [read_turn(url, f"deltas={deltas}", f"{name}-l{rounds}")]
-    return short, long
+    before = server.cpu()
+    long = read_turn(url, f"deltas={deltas}", f"{name}-l{rounds}")
+    return short, [replace(long, cpu=server.cpu() - before)]
 
 
 def main() -> None:
@@ -125,19 +143,20 @@ def main() -> None:
     readings: dict[str, tuple[list[Reading], list[Reading]]] = {}
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        port = stack.enter_context(process([sys.executable, str(_PEERS), "model"]))
-        model_url = f"http://127.0.0.1:{port}"
+        model = stack.enter_context(process([sys.executable, str(_PEERS), "model"]))
+        model_url = f"http://127.0.0.1:{model.line}"
         peer = stack.enter_context(process([sys.executable, str(_PEERS), "fastapi", model_url]))
+        ours = stack.enter_context(engine(model_url, folder))
         servers = {
-            "September": stack.enter_context(engine(model_url, folder)),
-            "FastAPI": f"http://127.0.0.1:{peer}",
+            "September": (ours, ours.line),
+            "FastAPI": (peer, f"http://127.0.0.1:{peer.line}"),
         }
-        for name, url in servers.items():
-            measure(url, f"{name}-warm", 0, 500)
+        for name, (server, url) in servers.items():
+            measure(server, url, f"{name}-warm", 0, 500)
             readings[name] = ([], [])
         for number in range(options.rounds):
-            for name, url in servers.items():
-                short, long = measure(url, name, number, options.deltas)
+            for name, (server, url) in servers.items():
+                short, long = measure(server, url, name, number, options.deltas)
                 readings[name][0].extend(short)
                 readings[name][1].extend(long)
     _print(readings, options.deltas)
@@ -145,23 +164,25 @@ def main() -> None:
 
 def _print(readings: dict[str, tuple[list[Reading], list[Reading]]], deltas: int) -> None:
     table = Table(title="One turn, relayed (medians)")
-    for heading in ("", "first frame ms", "first delta ms", "deltas/s"):
+    for heading in ("", "first frame ms", "first delta ms", "deltas/s", "CPU us a delta"):
         table.add_column(heading, justify="left" if not heading else "right")
-    figures: dict[str, tuple[float, float, float]] = {}
+    figures: dict[str, tuple[float, float, float, float]] = {}
     for name, (short, long) in readings.items():
         figures[name] = (
             statistics.median(r.first_frame for r in short) * 1000,
             statistics.median(r.first_delta for r in short) * 1000,
             statistics.median(deltas / (r.whole - r.first_delta) for r in long),
+            statistics.median(r.cpu / deltas for r in long) * 1e6,
         )
-        frame, delta, rate = figures[name]
-        table.add_row(name, f"{frame:.2f}", f"{delta:.2f}", f"{rate:,.0f}")
+        frame, delta, rate, cpu = figures[name]
+        table.add_row(name, f"{frame:.2f}", f"{delta:.2f}", f"{rate:,.0f}", f"{cpu:.1f}")
     ours, theirs = figures["September"], figures["FastAPI"]
     table.add_row(
         "difference / ratio",
         f"{ours[0] - theirs[0]:+.2f} ms",
         f"{ours[1] - theirs[1]:+.2f} ms",
         f"{ours[2] / theirs[2]:.2f}x",
+        f"{ours[3] / theirs[3]:.2f}x",
     )
     Console(width=100).print(table)
 

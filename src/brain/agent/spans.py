@@ -66,16 +66,18 @@ class ChatSpan:
                 pass
 
     def _note_time(self) -> None:
-        at = round((trio.current_time() - self._began) * 1000, 2)
-        self.streamed_ms = at
-        if self.first_piece_ms is None:
-            self.first_piece_ms = at
         stride = 1 + self._count // PIECES_KEPT
         if self._count % stride == 0 and len(self.pieces) < 2 * PIECES_KEPT:
-            self.pieces.append(at)
+            self.streamed_ms = self._now_ms()
+            self.pieces.append(self.streamed_ms)
+            self.first_piece_ms = self.pieces[0]
         self._count += 1
 
+    def _now_ms(self) -> float:
+        return round((trio.current_time() - self._began) * 1000, 2)
+
     def _note_end(self, end: Completed) -> None:
+        self.streamed_ms = self._now_ms()
         self.provider, self.model = end.provider, end.model
         self.input_tokens, self.output_tokens = end.usage.input_tokens, end.usage.output_tokens
         self.cache_hit_tokens = end.usage.cache_hit_tokens

@@ -31,7 +31,6 @@ class Channel:
 
     async def emit(self, event: Event) -> None:
         """Say something. Waits only when the log is far behind."""
-        self.spoke_at = trio.current_time()
         self._gathered.append(event)
         self._work.set()
         if len(self._gathered) > HIGH_WATER:
@@ -44,9 +43,7 @@ class Channel:
         them in a transaction of its own, and a crash before ours would leave half the truth.
         """
         async with self._lock:
-            if events:
-                self.spoke_at = trio.current_time()
-                self._gathered.extend(events)
+            self._gathered.extend(events)
             await self._send(also)
 
     async def run(self) -> None:
@@ -59,6 +56,8 @@ class Channel:
 
     async def _send(self, also: Work | None) -> None:
         batch, self._gathered = self._gathered, []
+        if batch:
+            self.spoke_at = trio.current_time()
         if batch or also is not None:
             await append(self._log, self.task_id, self.turn_id, tuple(batch), also)
         self._drained.set()

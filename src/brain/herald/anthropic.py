@@ -1,19 +1,20 @@
 """Anthropic: the Messages API through the official SDK."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx2
 
 from ...config.secret import Secret
+from .anthropic_events import StreamEvent, decode
 from .anthropic_wire import PROVIDER, AnthropicReader, translate
 from .conversation import ModelRequest, Piece
 from .faults import FaultMapper, is_overflow, retry_after
 from .naming import ToolNames
 from .provider import Fault, ProviderError
 from .sdk import LazySdk, Timeouts
-from .sse import StreamFault
+from .sse import StreamFault, payloads
 from .stream import opened
 
 BASE_URL = "https://api.anthropic.com"
@@ -49,12 +50,14 @@ class AnthropicProvider:
         """Open one streaming model call."""
         names = ToolNames.of(request)
 
-        async def start() -> AsyncIterator[Any]:
+        async def events() -> AsyncGenerator[list[StreamEvent]]:
             client = await self._sdk.client()
-            events: AsyncIterator[Any] = await client.messages.create(**_body(request, names))
-            return events
+            call = client.messages.with_streaming_response.create(**_body(request, names))
+            async with call as response:
+                async for chunk in response.iter_bytes():
+                    yield list(map(decode, payloads(chunk)))
 
-        return opened(start, AnthropicReader(request, names), self._faults, self._explain)
+        return opened(events(), AnthropicReader(request, names), self._faults, self._explain)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..channels.events import JsonObject
+from .anthropic_events import ContentBlock, Delta, StreamEvent, Usage
 from .assembly import Assembly, Draft
 from .attachments import in_place_of
 from .conversation import (
@@ -219,7 +220,7 @@ class AnthropicReader:
         """Whether `message_stop` came."""
         return self._whole
 
-    def feed(self, event: Any) -> Iterable[Piece]:
+    def feed(self, event: StreamEvent) -> Iterable[Piece]:
         """The pieces of one event; unknown events and blocks have none."""
         match event.type:
             case "message_start":
@@ -233,7 +234,7 @@ class AnthropicReader:
                 return [self._assembly.stop(self._blocks.pop(event.index))]
             case "message_delta":
                 self._count(event.usage)
-                self._stop_reason = _STOP_REASONS.get(event.delta.stop_reason, "end_turn")
+                self._stop_reason = _STOP_REASONS.get(event.delta.stop_reason or "", "end_turn")
             case "message_stop":
                 self._whole = True
                 return self._assembly.stop_all()
@@ -245,14 +246,14 @@ class AnthropicReader:
         """The whole message."""
         return self._assembly.finished(self._stop_reason, _usage(self._counts), self._model)
 
-    def _start(self, index: int, block: Any) -> Iterable[Piece]:
+    def _start(self, index: int, block: ContentBlock) -> Iterable[Piece]:
         if block.type not in _BLOCK_TYPES:
             return []
         draft, started = self._assembly.start(_BLOCK_TYPES[block.type])
         self._blocks[index] = draft
         match block.type:
             case "tool_use":
-                draft.id, draft.name, draft.given = block.id, block.name, dict(block.input or {})
+                draft.id, draft.name, draft.given = block.id, block.name, block.input or {}
             case "redacted_thinking":
                 draft.redacted = block.data
             case "thinking":
@@ -261,7 +262,7 @@ class AnthropicReader:
                 return [started, *_grown(draft, block.text, TextPiece)]
         return [started]
 
-    def _delta(self, draft: Draft, delta: Any) -> Iterable[Piece]:
+    def _delta(self, draft: Draft, delta: Delta) -> Iterable[Piece]:
         match delta.type:
             case "text_delta":
                 return _grown(draft, delta.text, TextPiece)
@@ -275,7 +276,7 @@ class AnthropicReader:
                 pass
         return ()
 
-    def _count(self, usage: Any) -> None:
+    def _count(self, usage: Usage | None) -> None:
         """Counts are cumulative: the latest of each kind holds."""
         for kind in (*_INPUT_COUNTS, "output_tokens"):
             count = getattr(usage, kind, None)

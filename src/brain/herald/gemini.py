@@ -1,6 +1,6 @@
 """Gemini: generateContent streams through the official SDK."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -49,18 +49,16 @@ class GeminiProvider:
         await self._sdk.client()
 
     def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
-        """Open one streaming model call. The SDK sends the request with the first read."""
+        """Open one streaming model call."""
         names = ToolNames.of(request)
 
-        async def start() -> AsyncIterator[Any]:
+        async def events() -> AsyncGenerator[tuple[Any]]:
             client = await self._sdk.client()
-            models = client.aio.models
-            events: AsyncIterator[Any] = await models.generate_content_stream(
-                **translate(request, names)
-            )
-            return events
+            body = translate(request, names)
+            async for chunk in await client.aio.models.generate_content_stream(**body):
+                yield (chunk,)
 
-        return opened(start, GeminiReader(request, names), self._faults, self._explain)
+        return opened(events(), GeminiReader(request, names), self._faults, self._explain)
 
     async def aclose(self) -> None:
         """Close the connections."""

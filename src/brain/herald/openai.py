@@ -1,6 +1,6 @@
 """OpenAI: chat completions through the official SDK, for OpenAI and compatible servers."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -10,10 +10,11 @@ from ...config.secret import Secret
 from .conversation import ModelRequest, Piece
 from .faults import FaultMapper, fault_of_status, is_overflow, retry_after
 from .naming import ToolNames
+from .openai_events import Chunk, decode
 from .openai_wire import PROVIDER, OpenAIReader, translate
 from .provider import Fault, ProviderError
 from .sdk import LazySdk, Timeouts
-from .sse import StreamFault
+from .sse import StreamFault, payloads
 from .stream import opened
 
 BASE_URL = "https://api.openai.com/v1"
@@ -50,13 +51,15 @@ class OpenAIProvider:
         """Open one streaming model call."""
         names = ToolNames.of(request)
 
-        async def start() -> AsyncIterator[Any]:
+        async def events() -> AsyncGenerator[list[Chunk]]:
             client = await self._sdk.client()
             body = translate(request, names, official=self._official)
-            events: AsyncIterator[Any] = await client.chat.completions.create(**body)
-            return events
+            call = client.chat.completions.with_streaming_response.create(**body)
+            async with call as response:
+                async for chunk in response.iter_bytes():
+                    yield list(map(decode, payloads(chunk)))
 
-        return opened(start, OpenAIReader(request, names), self._faults, self._explain)
+        return opened(events(), OpenAIReader(request, names), self._faults, self._explain)
 
     async def aclose(self) -> None:
         """Close the connections."""

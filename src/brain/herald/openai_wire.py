@@ -7,7 +7,7 @@ from OpenAI the comment says so.
 import json
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import cast
 
 from ..channels.events import JsonObject
 from .assembly import Assembly, Draft
@@ -34,6 +34,7 @@ from .conversation import (
     UrlSource,
 )
 from .naming import ToolNames
+from .openai_events import CallFragment, Chunk, Delta, PromptDetails, Usage
 from .tool_schema import object_schema
 from .transcript import repaired
 
@@ -211,7 +212,7 @@ class OpenAIReader:
         """Whether a `finish_reason` came; the usage may still follow."""
         return self._whole
 
-    def feed(self, event: Any) -> Iterable[Piece]:
+    def feed(self, event: Chunk) -> Iterable[Piece]:
         """The pieces of one chunk; the usage comes in a last one without choices."""
         self._model = event.model or self._model
         if event.usage is not None:
@@ -229,9 +230,9 @@ class OpenAIReader:
         reason = "refusal" if self._refused else self._stop_reason
         return self._assembly.finished(reason, self._usage, self._model)
 
-    def _delta(self, delta: Any) -> Iterable[Piece]:
+    def _delta(self, delta: Delta) -> Iterable[Piece]:
         for field in _REASONING_FIELDS:
-            if text := getattr(delta, field, None):
+            if text := getattr(delta, field):
                 yield from self._text("thinking", text, signature=field)
                 break
         if delta.content:
@@ -252,9 +253,9 @@ class OpenAIReader:
         draft.text.append(text)
         yield ThinkingPiece(text) if block_type == "thinking" else TextPiece(text)
 
-    def _call(self, fragment: Any) -> Iterable[Piece]:
+    def _call(self, fragment: CallFragment) -> Iterable[Piece]:
         """Some servers send no index, or index 0 for every call: a new id is a new call then."""
-        index: int = fragment.index or 0
+        index = fragment.index or 0
         draft = self._calls.get(index)
         if draft is None or (fragment.id and draft.id and fragment.id != draft.id):
             if not self._calls:
@@ -268,13 +269,12 @@ class OpenAIReader:
             draft.text.append(fragment.function.arguments or "")
 
 
-def _usage(usage: Any) -> TokenUsage:
-    """`prompt_tokens` holds the cached ones; DeepSeek counts those in a field of its own."""
-    details = usage.prompt_tokens_details
-    hit = getattr(details, "cached_tokens", None) or getattr(usage, "prompt_cache_hit_tokens", None)
+def _usage(usage: Usage) -> TokenUsage:
+    """`prompt_tokens` holds the cached ones."""
+    details = usage.prompt_tokens_details or PromptDetails()
     return TokenUsage(
         input_tokens=usage.prompt_tokens or 0,
         output_tokens=usage.completion_tokens or 0,
-        cache_hit_tokens=hit or 0,
-        cache_write_tokens=getattr(details, "cache_write_tokens", None) or 0,
+        cache_hit_tokens=details.cached_tokens or usage.prompt_cache_hit_tokens or 0,
+        cache_write_tokens=details.cache_write_tokens or 0,
     )

@@ -40,6 +40,12 @@ class StreamFault(Exception):
         return "" if value is None else str(value)
 
 
+def payloads(chunk: bytes) -> list[bytes]:
+    """The data of some whole events, as a guarded response gives them; none of an empty one."""
+    events = _EVENT_END.split(chunk) if b"\r" in chunk else chunk.split(b"\n\n")
+    return [data for event in events if (data := b"\n".join(_DATA.findall(event)))]
+
+
 async def guard(response: httpx2.Response) -> None:
     """An httpx2 response hook: guards the body of an event stream."""
     content_type = response.headers.get("content-type", "")
@@ -58,7 +64,12 @@ class GuardedEvents(httpx2.AsyncByteStream):
         buffer = b""
         while True:
             chunk = await anext(chunks, None)
-            events, buffer = _split(buffer + (_AT_END if chunk is None else chunk))
+            buffer += _AT_END if chunk is None else chunk
+            if _harmless(buffer):
+                yield buffer
+                buffer = b""
+                continue
+            events, buffer = _split(buffer)
             passed, fault = _passed(events)
             if passed:
                 yield passed
@@ -71,6 +82,12 @@ class GuardedEvents(httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         """Close the connection, or give it back when the body was read to its end."""
         await self._source.aclose()
+
+
+def _harmless(buffer: bytes) -> bool:
+    """Whether these are whole events, none of which can be an error or the end mark."""
+    marked = b"\r" in buffer or b'"error"' in buffer or b"[DONE]" in buffer
+    return buffer.endswith(b"\n\n") and not marked
 
 
 def _split(buffer: bytes) -> tuple[list[bytes], bytes]:

@@ -1,8 +1,8 @@
 """One streaming model call over an SDK: opened, read to its end, or left at once."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import trio
 
@@ -16,8 +16,11 @@ _LINGER = 0.5
 
 _END = object()
 
-SdkEvent = Any
-"""An event as an SDK models it: an edge where the SDK's own types end."""
+WireEvent = Any
+"""An event of a provider's stream; only the provider's reader knows its type."""
+
+Batches: TypeAlias = AsyncIterator[Sequence[WireEvent]]
+"""The events of a stream, as many at a time as came at a time."""
 
 
 class StreamReader(Protocol):
@@ -28,7 +31,7 @@ class StreamReader(Protocol):
         """Whether the finish event came."""
         ...
 
-    def feed(self, event: SdkEvent) -> Iterable[Piece]:
+    def feed(self, event: WireEvent) -> Iterable[Piece]:
         """The pieces one event stands for."""
         ...
 
@@ -43,54 +46,52 @@ Explain = Callable[[Exception, Fault], ProviderError]
 
 @asynccontextmanager
 async def opened(
-    start: Callable[[], Awaitable[AsyncIterator[SdkEvent]]],
+    batches: Batches,
     reader: StreamReader,
     faults: FaultMapper,
     explain: Explain,
 ) -> AsyncGenerator[AsyncIterator[Piece]]:
-    """Send the request and yield its pieces; on leaving, the connection closes at once."""
-    try:
-        events = aiter(await start())
-    except Exception as error:
-        raise explain(error, Fault.REJECTED) from None
-    pieces = _pieces(events, reader, faults, explain)
+    """The pieces of a call, which is sent with the first read; leaving closes its connection."""
+    pieces = _pieces(batches, reader, faults, explain)
     try:
         yield pieces
     finally:
         await pieces.aclose()
-        await unwind(events)
+        await unwind(batches)
 
 
 async def _pieces(
-    events: AsyncIterator[SdkEvent], reader: StreamReader, faults: FaultMapper, explain: Explain
+    batches: Batches, reader: StreamReader, faults: FaultMapper, explain: Explain
 ) -> AsyncGenerator[Piece]:
     """The pieces, then Finished. What fails before the first event is the request's own fault."""
     otherwise = Fault.REJECTED
-    while (event := await _next(events, reader, explain, otherwise)) is not _END:
+    while (batch := await _next(batches, reader, explain, otherwise)) is not _END:
         otherwise = Fault.CUT
-        for piece in _fed(reader, event, explain):
+        for piece in _fed(reader, batch, explain):
             yield piece
     if not reader.whole:
         raise faults.error(Fault.CUT, "the stream ended before the answer did")
     yield reader.finished()
 
 
-async def _next(
-    stream: AsyncIterator[SdkEvent], reader: StreamReader, explain: Explain, otherwise: Fault
-) -> SdkEvent:
-    """The next event, or `_END`. Once the message is whole nothing that follows can hurt it."""
+async def _next(batches: Batches, reader: StreamReader, explain: Explain, otherwise: Fault) -> Any:
+    """The next batch, or `_END`. Once the message is whole nothing that follows can hurt it."""
     if not reader.whole:
         try:
-            return await anext(stream, _END)
+            return await anext(batches, _END)
         except Exception as error:
             raise explain(error, otherwise) from None
     with trio.move_on_after(_LINGER), suppress(Exception):
-        return await anext(stream, _END)
+        return await anext(batches, _END)
     return _END
 
 
-def _fed(reader: StreamReader, event: SdkEvent, explain: Explain) -> Iterable[Piece]:
-    try:
-        return list(reader.feed(event))
-    except Exception as error:
-        raise explain(error, Fault.CUT) from None
+def _fed(reader: StreamReader, batch: Sequence[WireEvent], explain: Explain) -> Iterable[Piece]:
+    """The pieces of a batch, up to what cannot be read."""
+    feed = reader.feed
+    for event in batch:
+        try:
+            pieces = feed(event)
+            yield from pieces
+        except Exception as error:
+            raise explain(error, Fault.CUT) from None

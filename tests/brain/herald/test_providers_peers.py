@@ -15,6 +15,7 @@ import pytest
 import trio
 from google import genai
 
+from tests.e2e.waiting import until_told
 from tests.peers import (
     KEY,
     Call,
@@ -351,8 +352,12 @@ async def test_a_peer_runs_as_a_process_of_its_own(name: str, tmp_path: Path) ->
                 await client.post("/_peer/release/gate")
             assert "one" in answers[0]
             assert "two" in answers[0]
-            noted = (await client.get("/_peer/requests")).json()["requests"]
-            assert [request["closed_by"] for request in noted] == ["peer"]
+
+            async def closed() -> bool:
+                noted = (await client.get("/_peer/requests")).json()["requests"]
+                return [request["closed_by"] for request in noted] == ["peer"]
+
+            await until_told(closed)
     finally:
         process.kill()
         await process.wait()

@@ -1,5 +1,6 @@
 """The parts the adapters share or need for odd servers: names, arguments, schemas, events."""
 
+import json
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 
@@ -20,9 +21,10 @@ from september.brain.herald.conversation import (
 from september.brain.herald.faults import FaultMapper, fault_of_status, retry_after
 from september.brain.herald.gemini_schema import gemini_schema
 from september.brain.herald.naming import ToolNames, wire_id
+from september.brain.herald.openai_events import decode
 from september.brain.herald.openai_wire import OpenAIReader, translate
 from september.brain.herald.provider import Fault
-from september.brain.herald.sse import GuardedEvents, StreamFault
+from september.brain.herald.sse import GuardedEvents, StreamFault, payloads
 from september.brain.herald.tool_schema import object_schema
 from september.config import Secret
 from tests.peers.adapters import CLOCK, SEND, ask, assistant, results, user
@@ -272,17 +274,21 @@ async def test_the_word_error_in_a_text_is_no_error() -> None:
     assert await guarded(harmless) == harmless
 
 
+async def test_payloads_are_the_data_lines_of_each_event() -> None:
+    stream = b'event: x\ndata: {"a":1}\n\n: ping\n\ndata:{"b":\ndata: 2}\n\n'
+    assert payloads(stream) == [b'{"a":1}', b'{"b":\n2}']
+    assert payloads(stream.replace(b"\n", b"\r\n")) == [b'{"a":1}', b'{"b":\n2}']
+    assert payloads(b"") == []
+
+
 # --- compatible servers -----------------------------------------------------------------------
 
 
 def read(*chunks: dict[str, Any]) -> tuple[list[Piece], Finished]:
-    from openai.types.chat import ChatCompletionChunk
-
     request = ask("openai", tools=(CLOCK, SEND))
     reader = OpenAIReader(request, ToolNames.of(request))
-    pieces = [
-        piece for chunk in chunks for piece in reader.feed(ChatCompletionChunk.construct(**chunk))
-    ]
+    events = [decode(json.dumps(chunk)) for chunk in chunks]
+    pieces = [piece for event in events for piece in reader.feed(event)]
     assert reader.whole
     return pieces, reader.finished()
 
