@@ -80,10 +80,10 @@ class EngineSpecs:
     def __init__(self, config: EngineConfig, catalog: Catalog, trace: Trace | None = None) -> None:
         self._config = config
         self._catalog = catalog
-        check_catalog(catalog, toolbox(config))
         self._memory: Memory | None = None
         self._workshop: Workshop | None = None
         self._fetcher = Fetcher()
+        check_catalog(catalog, toolbox(config, self._fetcher))
         brain = BrainFile(config.sqlite_db_path)
         self.scrubber = SecretScrubber(secrets_of(config))
         self.store: ChildSpec[StoreMessage] = ChildSpec(
@@ -216,7 +216,7 @@ class EngineSpecs:
             open_gateway=self.herald.gateway_opener(self._delivery()),
             approvals=ref_of(self.approvals),
             sandbox=ref_of(self.sandbox),
-            toolbox=toolbox(config),
+            toolbox=toolbox(config, self._fetcher),
             assets=ref_of(self.assets.directory),
             compactor=ref_of(self.compactor),
             scrubber=self.scrubber,

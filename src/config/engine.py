@@ -141,6 +141,12 @@ class EngineConfig:
     # Tools, sandbox, connectors
     brave_api_key: Secret | None = optional(SECRET, "Brave's key, for web_search")
     tavily_api_key: Secret | None = optional(SECRET, "Tavily's key, for web_search")
+    brave_base_url: str = setting(
+        URL, "https://api.search.brave.com", "A server that speaks Brave's search protocol"
+    )
+    tavily_base_url: str = setting(
+        URL, "https://api.tavily.com", "A server that speaks Tavily's search protocol"
+    )
     workspace_root: Path = derived(
         PATH, _NO_PATH, "Folder of the tasks' workspaces; default: workspaces beside the brain"
     )

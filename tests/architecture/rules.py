@@ -56,6 +56,7 @@ LAZY: Final[Mapping[str, frozenset[str]]] = {
     "brain.herald.embedder_local": frozenset({"numpy", "safetensors", "tokenizers"}),
     "fleet.backends.docker": frozenset({"docker", "requests"}),
     "brain.memory.codes": frozenset({"numpy"}),
+    "brain.web.page": frozenset({"trafilatura"}),
     "brain.memory.episode_ranking": frozenset({"numpy"}),
     "brain.memory.vectors": frozenset({"numpy"}),
     "traces.otlp": frozenset({"opentelemetry"}),

@@ -1,14 +1,22 @@
 """All tools of this Engine, by name."""
 
 from ...config import EngineConfig
+from ..web.fetch import Fetcher
+from ..web.search import WebSearch
 from .ask_user import ASK_USER
 from .platform.attachments import read_attachment
 from .platform.tools import platform_tools
+from .platform.web import web_fetch, web_search
 from .tools import Toolbox
 
 
-def toolbox(config: EngineConfig) -> Toolbox:
+def toolbox(config: EngineConfig, fetcher: Fetcher) -> Toolbox:
     """The tools an agent may be given."""
+    search = WebSearch(
+        config.brave_api_key, config.tavily_api_key, config.brave_base_url, config.tavily_base_url
+    )
+    more = [ASK_USER, web_search(search), web_fetch(fetcher)]
+    if config.content_ingestion_enabled:
+        more.append(read_attachment)
     tools = platform_tools(working_memory_lifetime_s=config.working_memory_ttl)
-    more = [ASK_USER, read_attachment] if config.content_ingestion_enabled else [ASK_USER]
     return {**tools, **{tool.definition.name: tool for tool in more}}

@@ -5,10 +5,13 @@ link-local networks, the metadata services of clouds, and every address that hid
 inside another (mapped, 6to4, Teredo, NAT64).
 """
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 _NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_RESERVED: Final = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
+"""Protocol assignments and 6to4 relays (RFC 6890): of some, Python says that they are global."""
+
 _METADATA: Final = frozenset({IPv4Address("168.63.129.16")})
 """Metadata services at public addresses: Azure's (learn.microsoft.com, "What is IP address
 168.63.129.16"). Those of the other clouds stand in networks that are not public.
@@ -30,7 +33,8 @@ def is_public(address: str) -> bool:
 
 
 def _is_public_v4(address: IPv4Address) -> bool:
-    return address.is_global and not address.is_multicast and address not in _METADATA
+    special = address in _METADATA or any(address in network for network in _RESERVED)
+    return address.is_global and not address.is_multicast and not special
 
 
 def _hidden_in(address: IPv6Address) -> IPv4Address | None:

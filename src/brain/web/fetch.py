@@ -14,6 +14,7 @@ from typing import Final
 import httpx2
 import trio
 
+from ..herald.unwind import unwind
 from ..security.addresses import is_public
 
 REDIRECTS: Final = 5
@@ -153,13 +154,14 @@ async def _received(
     """The body, within the limit; what is compressed is counted as it unpacks."""
     parts: list[bytes] = []
     size = 0
-    async for chunk in response.aiter_bytes():
+    chunks = aiter(response.aiter_bytes())
+    while size <= limit and (chunk := await anext(chunks, None)) is not None:
         parts.append(chunk)
         size += len(chunk)
-        if size > limit and not cut:
+    if size > limit:
+        await unwind(chunks)
+        if not cut:
             raise FetchRefused("too_large", f"{target} is larger than {limit} bytes")
-        if size > limit:
-            break
     media_type, _, _ = response.headers.get("content-type", "").partition(";")
     return Fetched(
         str(target),
