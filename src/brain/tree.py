@@ -83,7 +83,8 @@ class EngineSpecs:
         self._memory: Memory | None = None
         self._workshop: Workshop | None = None
         self._fetcher = Fetcher()
-        check_catalog(catalog, toolbox(config, self._fetcher))
+        self._toolbox = toolbox(config, self._fetcher)
+        check_catalog(catalog, self._toolbox)
         brain = BrainFile(config.sqlite_db_path)
         self.scrubber = SecretScrubber(secrets_of(config))
         self.store: ChildSpec[StoreMessage] = ChildSpec(
@@ -148,7 +149,7 @@ class EngineSpecs:
         recorder = self._recorder
         if recorder is not None:
             losses["brain"] = lambda: recorder.losses
-        metrics = EngineMetrics(toolbox(config), PROVIDERS, config.sqlite_db_path, losses)
+        metrics = EngineMetrics(self._toolbox, PROVIDERS, config.sqlite_db_path, losses)
         if trace is not None:
             trace.attach(metrics.observe, messages=False)
         return metrics
@@ -216,7 +217,7 @@ class EngineSpecs:
             open_gateway=self.herald.gateway_opener(self._delivery()),
             approvals=ref_of(self.approvals),
             sandbox=ref_of(self.sandbox),
-            toolbox=toolbox(config, self._fetcher),
+            toolbox=self._toolbox,
             assets=ref_of(self.assets.directory),
             compactor=ref_of(self.compactor),
             scrubber=self.scrubber,
