@@ -86,7 +86,7 @@ class _Translation:
 
     def _plain(self, given: JsonObject, path: tuple[str, ...]) -> JsonObject:
         options, nullable = _alternatives(given)
-        nodes = [self.node(option, path) for option in options]
+        nodes = [one for option in options for one in _options(self.node(option, path))]
         if nullable:
             nodes = [{**node, "nullable": True} for node in nodes]
         match nodes:
@@ -118,6 +118,11 @@ class _Translation:
         required = cast("Sequence[str]", given.get("required") or ())
         if known := [name for name in required if name in properties]:
             result["required"] = known
+
+
+def _options(node: JsonObject) -> list[JsonObject]:
+    """The alternatives of a translated schema: those of an `anyOf` join the ones around them."""
+    return cast("list[JsonObject]", node.get("anyOf", [node]))
 
 
 def _alternatives(given: JsonObject) -> tuple[list[object], bool]:

@@ -204,6 +204,17 @@ SCHEMAS: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+def test_alternatives_within_alternatives_are_united() -> None:
+    inner = {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]}
+    outer = {"title": "Either", "anyOf": [inner, {"type": "null"}]}
+    schema = gemini_schema({"type": "object", "properties": {"a": outer}})
+    assert schema is not None
+    check_schema(schema, "parameters")
+    options = cast("Any", schema)["properties"]["a"]["anyOf"]
+    assert [option["type"] for option in options] == ["STRING", "INTEGER"]
+    assert all(option["nullable"] for option in options)
+
+
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=1), SCHEMAS), SCHEMAS)
 def test_any_schema_becomes_one_gemini_takes(properties: dict[str, Any], other: Any) -> None:
     schema = gemini_schema({"type": "object", "properties": properties, "$defs": {"x": other}})
