@@ -132,7 +132,7 @@ async def test_cancel_in_silence(provider: str, tmp_path: Path) -> None:
 
 
 @each_provider
-async def test_cancel_with_a_command_running_ends_its_whole_process_tree(
+async def test_u3_cancel_with_a_command_running_ends_its_whole_process_tree(
     provider: str, tmp_path: Path
 ) -> None:
     beat = "while :; do echo x >> beat; sleep 0.02; done"

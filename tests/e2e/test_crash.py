@@ -97,7 +97,7 @@ async def cut_at(provider: str, folder: Path, cut: int, endings: list[str]) -> N
 
 
 @each_provider
-async def test_a_kill_at_any_event_loses_and_doubles_none_and_the_task_goes_on(
+async def test_u1_u6_a_kill_at_any_event_loses_and_doubles_none_and_the_task_goes_on(
     provider: str, tmp_path: Path
 ) -> None:
     cuts = range(1, len(await uncut(provider, tmp_path / "uncut")) + 1)

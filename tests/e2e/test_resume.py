@@ -42,7 +42,7 @@ async def test_a_finished_turn_resumes_at_every_cut_point(provider: str, tmp_pat
 
 
 @each_provider
-async def test_a_running_turn_resumes_at_every_cut_point(provider: str, tmp_path: Path) -> None:
+async def test_u4_a_running_turn_resumes_at_every_cut_point(provider: str, tmp_path: Path) -> None:
     first = [Say("One. "), Wait("two"), Say("Two. "), Wait("calls"), WRITE]
     async with staged(provider, script(first, [Say("Three."), Wait("end")]), tmp_path) as stage:
         followed: dict[int, list[Event]] = {}
