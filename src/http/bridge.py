@@ -3,6 +3,7 @@
 import time
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -22,9 +23,12 @@ from ..brain.conversations import Position, Summary
 from ..brain.coordinator import coordinator as tasks
 from ..brain.hitl import ListPending, Respond, announcement
 from ..brain.media import rows
+from ..brain.raven import happenings
+from ..brain.raven.happenings import Happening, HappeningFilter
 from ..brain.raven.raven import BrainTraces
 from ..brain.tree import Engine
 from ..errors import SeptemberError
+from ..traces.keeper import Flush
 from .asset_bridge import AssetBridge
 from .health import report
 from .keys import save_keys
@@ -234,6 +238,12 @@ class EngineBridge:
             comment=feedback.comment,
         )
         await self._engine.database.write(keep)
+
+    async def happenings(self, wanted: HappeningFilter) -> Sequence[Happening]:
+        """The observability events that fit, up to this moment."""
+        with suppress(ActorError):  # a keeper that cannot write holds up no reader
+            await self._engine.raven.call(Flush(), timeout=2.0)
+        return await self._engine.database.read(partial(happenings.page, wanted=wanted))
 
     async def health(self) -> HealthReport:
         """How the Engine is; never raises."""

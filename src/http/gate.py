@@ -24,6 +24,7 @@ from .asgi import AsgiApp
 from .body import Disconnected, discard_body, read_body
 from .cors import Cors, HeaderList
 from .door import KEYLESS, Door
+from .sockets import speak
 from .visit import VISIT, Visit, arrival
 
 _log = structlog.get_logger("september.http.access")
@@ -36,6 +37,7 @@ QUIET: Final = (
     "/openapi.json",
     "/docs",
     "/observe",
+    "/observability",
     "/favicon.ico",
 )
 """Paths whose requests are not recorded unless the caller traces them: they are asked all day."""
@@ -78,7 +80,7 @@ class Gate:
             case "http":
                 await self._visit(scope, receive, send)
             case "websocket":
-                await send({"type": "websocket.close", "code": 1000, "reason": None})
+                await speak(scope, receive, send, self._visit)
             case _:
                 await self._app(scope, receive, send)
 

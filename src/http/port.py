@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from ..brain.channels.events import HitlRequest, JsonObject
 from ..brain.herald.conversation import Block, MediaBlock
+from ..brain.raven.happenings import Happening, HappeningFilter
 from .asset_port import AssetPort
 from .memory_port import MemoryPort
 from .metrics_port import MetricsPort
@@ -262,6 +263,10 @@ class EnginePort(Protocol):
 
     async def feedback(self, feedback: Feedback) -> None:
         """Keep a learning signal."""
+        ...
+
+    async def happenings(self, wanted: HappeningFilter) -> Sequence[Happening]:
+        """The observability events that fit, latest first."""
         ...
 
     async def health(self) -> HealthReport:

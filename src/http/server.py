@@ -25,6 +25,9 @@ from .asgi import AsgiApp
 
 _log = structlog.get_logger("september.http.server")
 
+PING_S: Final = 20.0
+"""Between two pings on a WebSocket: a client that is gone is noticed."""
+
 BACKLOG: Final = 256
 
 
@@ -196,6 +199,7 @@ def _config(listener: socket.socket, times: ServerTimes) -> Config:
     config.backlog = BACKLOG
     config.graceful_timeout = times.close
     config.keep_alive_timeout = times.keep_alive
+    config.websocket_ping_interval = PING_S
     config.include_server_header = False
     config.accesslog = None  # the gate writes its own
     config.errorlog = logging.getLogger("hypercorn.error")

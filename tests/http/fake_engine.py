@@ -9,6 +9,7 @@ import trio
 
 from september.brain.channels.events import HitlRequest
 from september.brain.herald.conversation import TextBlock
+from september.brain.raven.happenings import Happening, HappeningFilter
 from september.errors import SeptemberError
 from september.http.asset_port import AssetPort
 from september.http.memory_port import MemoryPort
@@ -172,6 +173,10 @@ class FakeEngine:
 
     async def feedback(self, feedback: Feedback) -> None:
         self._asked(feedback)
+
+    async def happenings(self, wanted: HappeningFilter) -> Sequence[Happening]:
+        self._asked(wanted)
+        return ()
 
     async def health(self) -> HealthReport:
         return HealthReport(

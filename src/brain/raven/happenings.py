@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from ...traces.row import TraceRow
 from ..clock import now_ms
@@ -59,6 +60,51 @@ def _data(row: TraceRow) -> dict[str, str | int]:
         "duration_ms": row.handling_us // 1000,
         "span_id": row.span_id,
     }
+
+
+class Happening(Struct, frozen=True, kw_only=True):
+    """One event. `created_at` is in milliseconds since the epoch; `data` depends on the kind."""
+
+    id: int
+    kind: str
+    task_id: str | None
+    turn_id: str | None
+    trace_id: str | None
+    data: dict[str, str | int]
+    created_at: int
+
+
+class HappeningFilter(Struct, frozen=True, kw_only=True):
+    """Which events to list, latest first. Times are milliseconds; `before` is an event's id."""
+
+    kind: str | None = None
+    task_id: str | None = None
+    since: int | None = None
+    before: int | None = None
+    limit: int = 100
+
+
+def page(connection: Connection, wanted: HappeningFilter) -> list[Happening]:
+    """The events that fit, latest first."""
+    chosen: list[tuple[str, str | int | None]] = [
+        ("kind = ?", wanted.kind),
+        ("task_id = ?", wanted.task_id),
+        ("created_at >= ?", wanted.since),
+        ("id < ?", wanted.before),
+    ]
+    given = [(condition, value) for condition, value in chosen if value is not None]
+    where = " AND ".join(condition for condition, _ in given) or "1"
+    found = connection.execute(
+        f"SELECT id, kind, task_id, turn_id, trace_id, data, created_at FROM observability_events"
+        f" WHERE {where} ORDER BY id DESC LIMIT ?",
+        (*(value for _, value in given), wanted.limit),
+    )
+    names = Happening.__struct_fields__
+    rows = (dict(zip(names, row, strict=True)) for row in found)
+    return [
+        msgspec.convert({**one, "data": msgspec.json.decode(one["data"])}, Happening)
+        for one in rows
+    ]
 
 
 def note_migrations(connection: Connection) -> None:

@@ -33,6 +33,7 @@ class Recorded:
     http: httpx2.AsyncClient
     url: str
     client: Client
+    shutdown: Shutdown
 
     async def turn(self, message: str = "go", task_id: str = "task", **body: Any) -> str:
         """Run a turn to the end of its stream; the text of the stream."""
@@ -92,7 +93,7 @@ async def recorded(folder: Path, *rules: dict[str, Any], **more: str) -> AsyncGe
                 httpx2.AsyncClient(base_url=url, headers=headers, timeout=30) as http,
                 Client(url) as client,
             ):
-                yield Recorded(engine, trace, http, url, client)
+                yield Recorded(engine, trace, http, url, client, shutdown)
             shutdown.request()
 
 
