@@ -36,6 +36,7 @@ from .routes import (
     observability,
     observe,
     rpc,
+    skills,
     traces,
 )
 from .routes.docs import with_documentation
@@ -49,6 +50,7 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
         *conversations.ENDPOINTS,
         *feedback.ENDPOINTS,
         *memory.ENDPOINTS,
+        *skills.ENDPOINTS,
         *rpc.ENDPOINTS,
         *traces.ENDPOINTS,
         *observe.ENDPOINTS,

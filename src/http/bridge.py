@@ -50,6 +50,7 @@ from .port import (
     ReplayRequest,
     StoredMessage,
 )
+from .skill_bridge import CallBridge, SkillBridge
 from .streams import EventStream
 from .trace_bridge import TraceBridge
 
@@ -67,6 +68,8 @@ class EngineBridge:
         self.metrics = engine.metrics
         self.memory = MemoryBridge(engine)
         self.assets = AssetBridge(engine)
+        self.skills = SkillBridge(engine)
+        self.calls = CallBridge(engine)
         self.traces = TraceBridge(engine.tree, engine.raven, BrainTraces(engine.database))
 
     async def start(self, request: ExecuteRequest) -> EventStream:

@@ -145,12 +145,11 @@ class MemoryBridge:
 
     async def merge(self, document: Bundle) -> Imported:
         """Merge a document; wait a while for its vectors."""
-        place = bundle.dangling(document)
-        if place is not None:
+        flaw = bundle.flawed(document)
+        if flaw is not None:
+            place, problem = flaw
             raise SeptemberError(
-                "INVALID_REQUEST",
-                f"{place}: names a row that the document does not have; nothing was imported",
-                {"field": place},
+                "INVALID_REQUEST", f"{place}: {problem}; nothing was imported", {"field": place}
             )
         counts = await self._memory.write(partial(bundle.merge, bundle=document))
         progress = await self._memory.settled(SETTLE_S)

@@ -16,6 +16,7 @@ from ..brain.raven.happenings import Happening, HappeningFilter
 from .asset_port import AssetPort
 from .memory_port import MemoryPort
 from .metrics_port import MetricsPort
+from .skill_port import CallPort, SkillPort
 from .stream_port import Stream as Stream
 from .trace_port import TracePort
 
@@ -205,6 +206,16 @@ class EnginePort(Protocol):
     @property
     def assets(self) -> AssetPort:
         """Its connectors."""
+        ...
+
+    @property
+    def skills(self) -> SkillPort:
+        """Its skills."""
+        ...
+
+    @property
+    def calls(self) -> CallPort:
+        """Its tools and skills, called directly."""
         ...
 
     @property

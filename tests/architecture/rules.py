@@ -79,6 +79,7 @@ ANY: Final[Mapping[str, str]] = {
     "brain.assets.tree": "the SDK's streams",
     "brain.assets.vault": "cryptography is loaded late",
     "brain.herald.anthropic": "the SDK's own types",
+    "http.memory_methods": "methods with different inputs stand in one table",
     "http.routes.rpc": "methods with different inputs stand in one table",
     "brain.herald.anthropic_wire": "the SDK's own types",
     "brain.herald.embedder_local": "numpy is loaded late",

@@ -31,6 +31,7 @@ from september.http.port import (
     ReplayRequest,
     StoredMessage,
 )
+from september.http.skill_port import CallPort, SkillPort
 
 from .fake_traces import FakeTraces
 
@@ -85,6 +86,8 @@ class FakeEngine:
     requests: list[object] = field(default_factory=list[object])
     assets: AssetPort = field(init=False)  # tested with a real one: tests/e2e/test_assets.py
     memory: MemoryPort = field(init=False)  # tested with a real one: test_memory.py
+    skills: SkillPort = field(init=False)  # tested with a real one: tests/e2e/test_skills.py
+    calls: CallPort = field(init=False)
     saved: list[KeyState] = field(default_factory=list[KeyState])
     counted: list[tuple[str, str, int, str]] = field(
         default_factory=list[tuple[str, str, int, str]]

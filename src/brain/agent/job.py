@@ -44,7 +44,12 @@ class Job:
 
     @property
     def folder(self) -> str:
-        """The task's folder name: its id where that is a plain name, else a digest of it."""
-        if _PLAIN.fullmatch(self.task_id):
-            return self.task_id
-        return "task-" + sha256(self.task_id.encode()).hexdigest()[:32]
+        """The task's folder name."""
+        return folder_of(self.task_id)
+
+
+def folder_of(task_id: str) -> str:
+    """A task's folder name: its id where that is a plain name, else a digest of it."""
+    if _PLAIN.fullmatch(task_id):
+        return task_id
+    return "task-" + sha256(task_id.encode()).hexdigest()[:32]

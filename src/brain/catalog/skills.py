@@ -24,8 +24,8 @@ INTERPRETERS: Final = {".py": "python3", ".sh": "bash", ".js": "node"}
 _FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
-class Skill(Struct, frozen=True, kw_only=True):
-    """A skill. In `prompt`, `{{name}}` and `{{name|default}}` stand for parameters of a run.
+class Skill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A skill. In `prompt` a name in double braces, or name|default, is a parameter of a run.
 
     `capabilities` say in a few words what it is good for or needs; `scripts` are files by name.
     """

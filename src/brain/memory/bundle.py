@@ -9,6 +9,9 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from ..catalog import Skill
+from ..catalog.skills import flaw
+from ..skills import rows as skills
 from ..store.connection import Connection
 
 VERSION: Final = 1
@@ -90,7 +93,9 @@ class SoulRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Bundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of memory. Rows stand in the order they were written, which search goes by."""
+    """All of memory, and the user's skills. Rows stand in the order they were written, which
+    search goes by.
+    """
 
     format: Literal["september-memory"] = "september-memory"
     version: Literal[1] = 1
@@ -100,6 +105,7 @@ class Bundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     social_nodes: tuple[NodeRow, ...] = ()
     social_edges: tuple[EdgeRow, ...] = ()
     soul: tuple[SoulRow, ...] = ()
+    skills: tuple[Skill, ...] = ()
 
 
 _TABLES: Final[Sequence[tuple[str, str, type[Struct], str]]] = (
@@ -127,7 +133,7 @@ def export(connection: Connection) -> Bundle:
         names = kind.__struct_fields__
         rows = connection.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY {order}")
         parts[part] = tuple(kind(**dict(zip(names, row, strict=True))) for row in rows)
-    return msgspec.structs.replace(Bundle(), **parts)
+    return msgspec.structs.replace(Bundle(), **parts, skills=skills.every(connection))
 
 
 def merge(
@@ -151,10 +157,22 @@ def merge(
         counts[part] = Merged(added, len(rows) - added)
         if told is not None:
             told(part, len(rows))
+    new = sum(skills.add(connection, skill) for skill in bundle.skills)
+    counts["skills"] = Merged(new, len(bundle.skills) - new)
     return counts
 
 
-def dangling(bundle: Bundle) -> str | None:
+def flawed(bundle: Bundle) -> tuple[str, str] | None:
+    """The place of a row that cannot be imported and why, or None."""
+    for place, skill in enumerate(bundle.skills):
+        wrong = flaw(skill)
+        if wrong is not None:
+            return f"skills[{place}].{wrong[0]}", wrong[1]
+    lost = _dangling(bundle)
+    return (lost, "names a row that the document does not have") if lost else None
+
+
+def _dangling(bundle: Bundle) -> str | None:
     """Where a row refers to a row that the document lacks, or None."""
     nodes = {node.id for node in bundle.social_nodes}
     for place, edge in enumerate(bundle.social_edges):

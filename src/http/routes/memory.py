@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from ...brain.catalog import Skill
 from ...brain.memory.bundle import (
     Bundle,
     EdgeRow,
@@ -47,6 +48,7 @@ class ImportBody(Input, frozen=True, kw_only=True):
     social_nodes: tuple[NodeRow, ...] = ()
     social_edges: tuple[EdgeRow, ...] = ()
     soul: tuple[SoulRow, ...] = ()
+    skills: tuple[Skill, ...] = ()
 
 
 async def search_episodes(exchange: Exchange[SearchBody]) -> Json:
@@ -136,7 +138,7 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/memory/export",
-        "All of memory as one JSON document, history and tombstones included.",
+        "All of memory and your own skills as one JSON document, history and tombstones included.",
         export,
         Nothing,
         answers=Bundle,

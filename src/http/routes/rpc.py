@@ -1,10 +1,7 @@
 """Direct calls outside the agent loop: one endpoint, methods by name (contract, section 12)."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -12,230 +9,70 @@ from msgspec import Meta, Struct
 from ...brain.channels.events import JsonObject
 from ...errors import SeptemberError
 from ..endpoint import Endpoint, Exchange, Json
-from ..memory_port import NewEdge, NewEpisode, NewFact, NewNode
+from ..memory_methods import METHODS
 from ..wire import Input, from_body
-
-InputT = TypeVar("InputT", bound=Input)
-
-SECONDS_BELOW: Final = 10**11
-"""A number below this is seconds since the epoch, above it milliseconds (10^11 s: year 5138)."""
-
-Moment: TypeAlias = str | int | float
-Text: TypeAlias = Annotated[str, Meta(pattern=r"\S")]
-Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 
 
 class RpcBody(Input, frozen=True, kw_only=True):
     """A call."""
 
-    method: Annotated[str, Meta(min_length=1, description="Example: memory.episode_write")]
+    method: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="memory.<operation>, tool.<name> or skill.<name>, such as tool.grep",
+        ),
+    ]
     params: Annotated[JsonObject, Meta(description="The method's own fields")] = msgspec.field(
         default_factory=dict[str, Any]
     )
+    task_id: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=200,
+            description="For tools and skills: the task in whose workspace they work",
+        ),
+    ] = "rpc"
 
 
 class RpcResult(Struct, frozen=True):
-    """What the method answered."""
+    """What the method answered. Of a tool or a skill: {output, error, truncated}."""
 
     result: object
-
-
-class EpisodeParams(Input, frozen=True, kw_only=True):
-    """Something that happened. `occurred_at`: ISO-8601, or a number since the epoch."""
-
-    human = ("key", "description", "value")
-
-    key: Text
-    description: str
-    value: str
-    occurred_at: Moment | None = None
-    source: str = "user"
-
-
-class EpisodesParams(Input, frozen=True, kw_only=True):
-    """Several things that happened, in order."""
-
-    episodes: Annotated[tuple[EpisodeParams, ...], Meta(max_length=10_000)]
-
-
-class KnowledgeParams(Input, frozen=True, kw_only=True):
-    """Something that is so. What it contradicts is closed."""
-
-    human = ("subject", "content")
-
-    subject: Text
-    content: Text
-    type: str = "fact"
-    confidence: Share = 0.8
-    source: str = "user"
-    valid_from: Moment | None = None
-    valid_until: Moment | None = None
-
-
-class NodeParams(Input, frozen=True, kw_only=True):
-    """A person or thing."""
-
-    name: Text
-    kind: str = "person"
-    description: str = ""
-
-
-class EdgeParams(Input, frozen=True, kw_only=True):
-    """`from` stands in a relation to `to`; both by name."""
-
-    source_name: Text = msgspec.field(name="from")
-    target_name: Text = msgspec.field(name="to")
-    relation: Text
-    confidence: Share = 0.8
-
-
-class SocialParams(Input, frozen=True, kw_only=True):
-    """People and things, and how they stand to each other."""
-
-    nodes: tuple[NodeParams, ...] = ()
-    edges: tuple[EdgeParams, ...] = ()
-    source: str = "user"
-
-
-class ForgetParams(Input, frozen=True, kw_only=True):
-    """A memory by its id."""
-
-    id: Text
-
-
-class IntegrityParams(Input, frozen=True, kw_only=True):
-    """Whether to mend what is found."""
-
-    repair: bool = False
-
-
-class NoParams(Input, frozen=True, kw_only=True):
-    """No fields at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Method(Generic[InputT]):
-    """A method: what it takes and what it does."""
-
-    takes: type[InputT]
-    call: Callable[[Exchange[Any], InputT], Awaitable[object]]
-
-
-async def episode_write(exchange: Exchange[Any], params: EpisodeParams) -> object:
-    """Remember one episode."""
-    written = await exchange.engine.memory.write_episodes([_episode(params, "params")])
-    return {"id": written.ids[0]}
-
-
-async def episode_write_many(exchange: Exchange[Any], params: EpisodesParams) -> object:
-    """Remember episodes, all or none."""
-    episodes = [_episode(one, f"episodes[{at}]") for at, one in enumerate(params.episodes)]
-    return await exchange.engine.memory.write_episodes(episodes)
-
-
-async def knowledge_write(exchange: Exchange[Any], params: KnowledgeParams) -> object:
-    """Know a fact."""
-    fact = NewFact(
-        subject=params.subject,
-        content=params.content,
-        type=params.type,
-        confidence=params.confidence,
-        source=params.source,
-        valid_from=_ms(params.valid_from, "valid_from"),
-        valid_until=_ms(params.valid_until, "valid_until"),
-    )
-    return await exchange.engine.memory.write_fact(fact)
-
-
-async def social_write(exchange: Exchange[Any], params: SocialParams) -> object:
-    """Know people and things."""
-    nodes = [
-        NewNode(name=one.name, kind=one.kind, description=one.description) for one in params.nodes
-    ]
-    edges = [
-        NewEdge(
-            from_name=one.source_name,
-            to_name=one.target_name,
-            relation=one.relation,
-            confidence=one.confidence,
-        )
-        for one in params.edges
-    ]
-    return await exchange.engine.memory.write_graph(nodes, edges, params.source)
-
-
-async def forget(exchange: Exchange[Any], params: ForgetParams) -> object:
-    """Forget one memory."""
-    return await exchange.engine.memory.forget(params.id)
-
-
-async def integrity(exchange: Exchange[Any], params: IntegrityParams) -> object:
-    """Check rows against indexes."""
-    return await exchange.engine.memory.integrity(repair=params.repair)
-
-
-async def status(exchange: Exchange[Any], params: NoParams) -> object:
-    """How many memories wait for their vector."""
-    return await exchange.engine.memory.progress()
-
-
-METHODS: Final[Mapping[str, Method[Any]]] = {
-    "memory.episode_write": Method(EpisodeParams, episode_write),
-    "memory.episode_write_many": Method(EpisodesParams, episode_write_many),
-    "memory.knowledge_write": Method(KnowledgeParams, knowledge_write),
-    "memory.social_write": Method(SocialParams, social_write),
-    "memory.forget": Method(ForgetParams, forget),
-    "memory.integrity": Method(IntegrityParams, integrity),
-    "memory.status": Method(NoParams, status),
-}
-"""Every method there is."""
 
 
 async def rpc(exchange: Exchange[RpcBody]) -> Json:
     """Call a method."""
     body = exchange.input
+    namespace, _, name = body.method.partition(".")
+    calls = exchange.engine.calls
+    match namespace:
+        case "tool" if name:
+            return Json(RpcResult(await calls.tool(name, body.params, body.task_id)))
+        case "skill" if name:
+            return Json(RpcResult(await calls.skill(name, body.params, body.task_id)))
+        case _:
+            return Json(RpcResult(await _memory(exchange)))
+
+
+async def _memory(exchange: Exchange[RpcBody]) -> object:
+    body = exchange.input
     method = METHODS.get(body.method)
     if method is None:
         raise _unknown(body.method)
     params = from_body(msgspec.json.encode(body.params), method.takes)
-    return Json(RpcResult(await method.call(exchange, params)))
-
-
-def _episode(params: EpisodeParams, place: str) -> NewEpisode:
-    return NewEpisode(
-        key=params.key,
-        description=params.description,
-        value=params.value,
-        occurred_at=_ms(params.occurred_at, f"{place}.occurred_at"),
-        source=params.source,
-    )
-
-
-def _ms(moment: Moment | None, field: str) -> int | None:
-    """Milliseconds since the epoch; a time without a zone is UTC."""
-    if moment is None:
-        return None
-    if not isinstance(moment, str):
-        return int(moment * 1000 if abs(moment) < SECONDS_BELOW else moment)
-    try:
-        read = datetime.fromisoformat(moment)
-    except ValueError as error:
-        raise SeptemberError(
-            "INVALID_REQUEST",
-            f"{field}: {moment[:40]!r} is no time; send ISO-8601 such as 2026-11-20T10:00:00Z",
-            {"field": field},
-        ) from error
-    zoned = read if read.tzinfo is not None else read.replace(tzinfo=UTC)
-    return int(zoned.timestamp() * 1000)
+    return await method.call(exchange, params)
 
 
 def _unknown(name: str) -> SeptemberError:
     close = get_close_matches(name, METHODS, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
+    known = [*METHODS, "tool.<name>", "skill.<name>"]
     return SeptemberError(
         "NOT_FOUND",
-        f"method: there is no {name[:60]!r}; {hint}known are {', '.join(METHODS)}",
-        {"field": "method", "known": list(METHODS)},
+        f"method: there is no {name[:60]!r}; {hint}known are {', '.join(known)}",
+        {"field": "method", "known": known},
     )
 
 
@@ -243,11 +80,17 @@ ENDPOINTS = (
     Endpoint(
         "POST",
         "/rpc",
-        "Call a method directly, outside the agent loop: memory.<operation>.",
+        "Call a tool, a skill or an operation of memory directly, outside the agent loop.",
         rpc,
         RpcBody,
         answers=RpcResult,
-        refusals=("NOT_FOUND",),
+        refusals=(
+            "NOT_FOUND",
+            "PERMISSION_DENIED",
+            "MCP_CONNECTION_FAILED",
+            "MCP_TOKEN_EXPIRED",
+            "LLM_PROVIDER_ERROR",
+        ),
         sample={
             "method": "memory.episode_write",
             "params": {"key": "launch", "description": "The launch", "value": "It went well."},

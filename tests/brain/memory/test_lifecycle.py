@@ -184,4 +184,5 @@ def test_a_document_that_refers_to_what_it_lacks_says_where() -> None:
     rows = {"id": "e", "from_id": "a", "to_id": "b", "relation": "r", "confidence": 1.0}
     times = {"valid_from": 1, "created_at": 1, "source": "s"}
     document = msgspec.convert({"social_edges": [{**rows, **times}]}, Bundle)
-    assert bundle.dangling(document) == "social_edges[0].from_id"
+    flaw = bundle.flawed(document)
+    assert flaw is not None and flaw[0] == "social_edges[0].from_id"
