@@ -13,7 +13,6 @@ from ..brain.coordinator.coordinator import GetCatalog
 from ..brain.skills import rows, shelf
 from ..brain.store.connection import Connection
 from ..brain.tree import Engine
-from .errors import SchemaViolation
 from .skill_port import CallOutput, SkillInfo, SkillView
 
 
@@ -101,6 +100,4 @@ def _view(skill: Skill) -> SkillView:
 
 
 def _output(output: ToolOutput) -> CallOutput:
-    if output.error == "invalid_input":
-        raise SchemaViolation(f"params: {output.text}", {"field": "params"})
     return CallOutput(output=output.text, error=output.error, truncated=output.truncated)

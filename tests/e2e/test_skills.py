@@ -87,10 +87,11 @@ async def test_what_must_not_be_is_refused_by_field(tmp_path: Path) -> None:
             assert (own.status_code, own.json()["error"]) == (403, "PERMISSION_DENIED")
             none = await change(client, method, "/skills/nobody", changes)
             assert (none.status_code, none.json()["error"]) == (404, "NOT_FOUND")
-        for wrong, field in (
+        refusals: tuple[tuple[dict[str, object], str], ...] = (
             ({"name": "other"}, "name"),
             ({"prompt": "", "scripts": {}}, "prompt"),
-        ):
+        )
+        for wrong, field in refusals:
             answered = await change(client, "PUT", "/skills/word-counter", wrong)
             assert (answered.status_code, answered.json()["details"]["field"]) == (400, field)
         assert (await client.get("/skills/word-counter"))["prompt_template"] == COUNTER["prompt"]

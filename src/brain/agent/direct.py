@@ -10,7 +10,7 @@ from functools import partial
 import trio
 
 from ...actors import work_span
-from ...errors import STATUS, SeptemberError
+from ...errors import STATUS, SchemaViolation, SeptemberError
 from ..catalog import Catalog
 from ..channels.events import Event, JsonObject
 from ..clock import new_id
@@ -55,13 +55,15 @@ async def _called(
     with work_span(f"execute_tool {name}", payload) as span:
         wrong = problems(tool.definition, arguments)
         if wrong:
-            return ToolOutput(wrong, "invalid_input")
+            raise _unfit(wrong)
         context = _context(workshop, task_id, call_id)
         await _permit(tool, arguments, context)
         output = await tool.run(arguments, context)
         if output.error is not None:
             span.outcome, span.detail = output.error, output.text
     text = workshop.scrubber.scrub(output.text)
+    if output.error == "invalid_input":
+        raise _unfit(text)
     if output.error is not None and output.error.upper() in STATUS:
         raise SeptemberError(output.error.upper(), text)
     return ToolOutput(text, output.error, output.truncated)
@@ -106,6 +108,10 @@ async def _unasked(
     """Nobody answers either."""
     await trio.lowlevel.checkpoint()
     return Answer("cancel")
+
+
+def _unfit(problem: str) -> SchemaViolation:
+    return SchemaViolation(f"params: {problem}", {"field": "params"})
 
 
 def _unknown(name: str, known: Iterable[str]) -> SeptemberError:
