@@ -1,6 +1,6 @@
 """The Engine's supervision tree, top to bottom, and nothing else."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ from ..traces.recorder import Recorder
 from ..traces.render import Renderer
 from ..traces.telemetry import TelemetrySpecs
 from .agent.compaction.compactor import Compactor, CompactorMessage
+from .agent.direct import DirectCalls, DirectMessage
 from .agent.offer import check_catalog
 from .agent.toolbox import toolbox
 from .agent.turn import TurnMessage
@@ -62,12 +63,13 @@ class Engine:
     log: ActorRef[LogMessage]
     approvals: ActorRef[ApprovalMessage]
     coordinator: ActorRef[CoordinatorMessage]
+    direct: ActorRef[DirectMessage]
     sandbox: ActorRef[SandboxMessage]
     herald: ActorRef[HeraldMessage]
     assets: ActorRef[DirectoryMessage]
     scrubber: SecretScrubber
     memory: Memory
-    workshop: Workshop
+    tool_names: Collection[str]
     intake: Intake
     telemetry: TelemetrySpecs
     metrics: EngineMetrics
@@ -81,10 +83,10 @@ class EngineSpecs:
         self._config = config
         self._catalog = catalog
         self._memory: Memory | None = None
-        self._workshop: Workshop | None = None
         self._fetcher = Fetcher()
         self._toolbox = toolbox(config, self._fetcher)
-        check_catalog(catalog, self._toolbox)
+        self.tool_names = frozenset(self._toolbox)
+        check_catalog(catalog, self.tool_names)
         brain = BrainFile(config.sqlite_db_path)
         self.scrubber = SecretScrubber(secrets_of(config))
         self.store: ChildSpec[StoreMessage] = ChildSpec(
@@ -118,6 +120,9 @@ class EngineSpecs:
         self.coordinator: ChildSpec[CoordinatorMessage] = ChildSpec(
             "coordinator", self._coordinator
         )
+        self.direct: ChildSpec[DirectMessage] = ChildSpec(
+            "direct", lambda: DirectCalls(self._workshop())
+        )
 
     def root(self) -> SupervisorSpec:
         """The whole tree."""
@@ -136,6 +141,7 @@ class EngineSpecs:
                 self.approvals,
                 self.assets.root,
                 SupervisorSpec("tasks", turns, strategy=Strategy.REST_FOR_ONE),
+                self.direct,
             ),
             intensity=Intensity(restarts=10, seconds=60),
         )
@@ -200,15 +206,9 @@ class EngineSpecs:
         return Compactor(self.database(), self.herald.gateway_opener(), within)
 
     def _coordinator(self) -> Coordinator:
-        return Coordinator(self.workshop(), ref_of(self.slots), ref_of(self.turns), self._catalog)
+        return Coordinator(self._workshop(), ref_of(self.slots), ref_of(self.turns), self._catalog)
 
-    def workshop(self) -> Workshop:
-        """What turns work with, and direct calls; made once, when the coordinator starts."""
-        if self._workshop is None:
-            self._workshop = self._new_workshop()
-        return self._workshop
-
-    def _new_workshop(self) -> Workshop:
+    def _workshop(self) -> Workshop:
         config = self._config
         return Workshop(
             database=self.database(),
@@ -257,12 +257,13 @@ async def running_engine(
             log=tree.ref(specs.log),
             approvals=tree.ref(specs.approvals),
             coordinator=tree.ref(specs.coordinator),
+            direct=tree.ref(specs.direct),
             sandbox=tree.ref(specs.sandbox),
             herald=tree.ref(specs.herald.herald),
             assets=tree.ref(specs.assets.directory),
             scrubber=specs.scrubber,
             memory=specs.memory(),
-            workshop=specs.workshop(),
+            tool_names=specs.tool_names,
             intake=specs.intake(database),
             raven=tree.ref(specs.raven),
             telemetry=specs.telemetry,

@@ -223,7 +223,7 @@ class EngineBridge:
         """Read the catalog folder again; a broken one is refused as a whole."""
         folder = self._engine.config.catalog_dir
         catalog: Catalog = await trio.to_thread.run_sync(load_catalog, folder)
-        check_catalog(catalog, self._engine.workshop.toolbox)
+        check_catalog(catalog, self._engine.tool_names)
         servers = await trio.to_thread.run_sync(load_servers, catalog_root(folder) / "servers")
         await self._engine.assets.call(UseServers(tuple(servers.values())))
         await self._engine.coordinator.call(tasks.UseCatalog(catalog))

@@ -5,7 +5,7 @@ from functools import partial
 
 import msgspec
 
-from ..brain.agent import direct
+from ..brain.agent.direct import CallSkill, CallTool
 from ..brain.agent.tools import ToolOutput
 from ..brain.catalog import Catalog, Skill
 from ..brain.channels.events import JsonObject
@@ -13,6 +13,7 @@ from ..brain.coordinator.coordinator import GetCatalog
 from ..brain.skills import rows, shelf
 from ..brain.store.connection import Connection
 from ..brain.tree import Engine
+from ..errors import SeptemberError
 from .skill_port import CallOutput, SkillInfo, SkillView
 
 
@@ -75,13 +76,13 @@ class CallBridge:
 
     async def tool(self, name: str, params: JsonObject, task_id: str) -> CallOutput:
         """Run a tool."""
-        catalog, workshop = await _catalog(self._engine), self._engine.workshop
-        return _output(await direct.call_tool(workshop, catalog, name, params, task_id))
+        catalog = await _catalog(self._engine)
+        return _output(await self._engine.direct.call(CallTool(name, params, task_id, catalog)))
 
     async def skill(self, name: str, params: JsonObject, task_id: str) -> CallOutput:
         """Run a skill."""
-        catalog, workshop = await _catalog(self._engine), self._engine.workshop
-        return _output(await direct.call_skill(workshop, catalog, name, params, task_id))
+        catalog = await _catalog(self._engine)
+        return _output(await self._engine.direct.call(CallSkill(name, params, task_id, catalog)))
 
 
 async def _catalog(engine: Engine) -> Catalog:
@@ -99,5 +100,7 @@ def _view(skill: Skill) -> SkillView:
     )
 
 
-def _output(output: ToolOutput) -> CallOutput:
-    return CallOutput(output=output.text, error=output.error, truncated=output.truncated)
+def _output(answer: ToolOutput | SeptemberError) -> CallOutput:
+    if isinstance(answer, SeptemberError):
+        raise answer
+    return CallOutput(output=answer.text, error=answer.error, truncated=answer.truncated)

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from september.brain.agent.offer import check_catalog
-from september.brain.agent.toolbox import toolbox
 from september.brain.catalog import CatalogError, load_catalog
 from september.brain.skills.prompt import parameters
-from september.config import load_engine_config
 
 STOCK = Path(__file__).resolve().parents[2] / "catalog"
 PLATFORM = frozenset({"bash", "read_file", "ask_user", "skill"})
@@ -172,10 +169,8 @@ def test_what_is_broken_is_refused_by_file_and_field(
     assert words in refused.value.message
 
 
-def test_the_stock_catalog_is_sound() -> None:
+def test_the_stock_catalog_has_skills_that_need_no_parameter() -> None:
     catalog = load_catalog(None)
-    env = {"ENGINE_API_KEY": "an-engine-key-for-tests", "LLM_PROVIDER": "scripted"}
-    check_catalog(catalog, toolbox(load_engine_config(env)))
     assert {"summarizer", "fact-checker", "code-reviewer"} <= set(catalog.skills)
     for skill in catalog.skills.values():
-        assert all(default for default in parameters(skill.prompt).values()), skill.name
+        assert all(parameters(skill.prompt).values()), skill.name

@@ -3,13 +3,16 @@
 There is nobody to ask meanwhile: what a person would be asked about is refused.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
+from typing import TypeAlias, assert_never
 
+import structlog
 import trio
 
-from ...actors import work_span
+from ...actors import Actor, Later, Message, Reply, work_span
 from ...errors import STATUS, SchemaViolation, SeptemberError
 from ..catalog import Catalog
 from ..channels.events import Event, JsonObject
@@ -26,47 +29,107 @@ from .tools import Tool, ToolContext, ToolOutput
 from .validation import problems
 from .workshop import Workshop
 
-
-async def call_tool(
-    workshop: Workshop, catalog: Catalog, name: str, arguments: JsonObject, task_id: str
-) -> ToolOutput:
-    """Run a tool. Raises NOT_FOUND, PERMISSION_DENIED, and what connectors and models raise."""
-    tools = await every_tool(workshop, catalog)
-    if name not in tools:
-        raise _unknown(name, tools)
-    return await _called(workshop, tools[name], arguments, task_id)
+_log = structlog.get_logger("september.direct")
 
 
-async def call_skill(
-    workshop: Workshop, catalog: Catalog, name: str, arguments: JsonObject, task_id: str
-) -> ToolOutput:
-    """Run a skill by itself. Raises INVALID_REQUEST naming a parameter, and what tools raise."""
-    find = partial(shelf.found, platform=catalog.skills, name=name)
+@dataclass(frozen=True, slots=True)
+class CallTool(Message["ToolOutput | SeptemberError"]):
+    """Run the tool `name` in a task's workspace, under the names of `catalog`.
+
+    Refused with NOT_FOUND, INVALID_REQUEST or PERMISSION_DENIED, and with what connectors and
+    models refuse with.
+    """
+
+    name: str
+    arguments: JsonObject
+    task_id: str
+    catalog: Catalog = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CallSkill(Message["ToolOutput | SeptemberError"]):
+    """Run the skill `name` by itself, as CallTool runs a tool."""
+
+    name: str
+    arguments: JsonObject
+    task_id: str
+    catalog: Catalog = field(repr=False)
+
+
+DirectMessage: TypeAlias = CallTool | CallSkill
+
+
+class DirectCalls(Actor[DirectMessage]):
+    """Makes direct calls, any number at a time; a caller that leaves ends its call."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self._workshop = workshop
+
+    async def handle(self, msg: DirectMessage) -> Reply | Later:
+        await trio.lowlevel.checkpoint()
+        match msg:
+            case CallTool():
+                return msg.reply_after(partial(_answered, self._workshop, msg, _tool))
+            case CallSkill():
+                return msg.reply_after(partial(_answered, self._workshop, msg, _skill))
+            case _:
+                assert_never(msg)
+
+
+async def _answered(
+    workshop: Workshop,
+    msg: DirectMessage,
+    find: Callable[[Workshop, DirectMessage], Awaitable[Tool]],
+) -> ToolOutput | SeptemberError:
+    try:
+        return await _called(workshop, await find(workshop, msg), msg)
+    except SeptemberError as refusal:
+        return refusal
+
+
+async def _tool(workshop: Workshop, msg: DirectMessage) -> Tool:
+    tools = await every_tool(workshop, msg.catalog)
+    if msg.name not in tools:
+        raise _unknown(msg.name, tools)
+    return tools[msg.name]
+
+
+async def _skill(workshop: Workshop, msg: DirectMessage) -> Tool:
+    find = partial(shelf.found, platform=msg.catalog.skills, name=msg.name)
     skill = await workshop.database.read(find)
-    definition = ToolDef(f"skill.{name}", skill.description, {"type": "object"})
-    return await _called(workshop, skill_tool(workshop, skill, definition), arguments, task_id)
+    definition = ToolDef(f"skill.{skill.name}", skill.description, {"type": "object"})
+    return skill_tool(workshop, skill, definition)
 
 
-async def _called(
-    workshop: Workshop, tool: Tool, arguments: JsonObject, task_id: str
-) -> ToolOutput:
+async def _called(workshop: Workshop, tool: Tool, msg: DirectMessage) -> ToolOutput:
     name, call_id = tool.definition.name, new_id("rpc")
-    payload = ToolSpan(task_id, call_id, call_id, name, arguments)
+    payload = ToolSpan(msg.task_id, call_id, call_id, name, msg.arguments)
     with work_span(f"execute_tool {name}", payload) as span:
-        wrong = problems(tool.definition, arguments)
+        wrong = problems(tool.definition, msg.arguments)
         if wrong:
             raise _unfit(wrong)
-        context = _context(workshop, task_id, call_id)
-        await _permit(tool, arguments, context)
-        output = await tool.run(arguments, context)
+        context = _context(workshop, msg.task_id, call_id)
+        await _permit(tool, msg.arguments, context)
+        output = await _run(tool, msg.arguments, context)
+        text = workshop.scrubber.scrub(output.text)
         if output.error is not None:
-            span.outcome, span.detail = output.error, output.text
-    text = workshop.scrubber.scrub(output.text)
-    if output.error == "invalid_input":
-        raise _unfit(text)
-    if output.error is not None and output.error.upper() in STATUS:
-        raise SeptemberError(output.error.upper(), text)
+            span.outcome, span.detail = output.error, text
+        if output.error == "invalid_input":
+            raise _unfit(text)
+        if output.error is not None and output.error.upper() in STATUS:
+            raise SeptemberError(output.error.upper(), text)
     return ToolOutput(text, output.error, output.truncated)
+
+
+async def _run(tool: Tool, arguments: JsonObject, context: ToolContext) -> ToolOutput:
+    """Run it; a bug in it is its answer, not the end of the calls beside it."""
+    try:
+        return await tool.run(arguments, context)
+    except SeptemberError:
+        raise
+    except Exception as error:
+        _log.exception("tool crashed", tool=tool.definition.name)
+        return ToolOutput(f"the tool failed: {type(error).__name__}", "tool_crashed")
 
 
 async def _permit(tool: Tool, arguments: JsonObject, context: ToolContext) -> None:
