@@ -37,6 +37,9 @@ from .herald.herald import HeraldMessage
 from .herald.route import PROVIDERS
 from .herald.tree import HeraldSpecs
 from .hitl import ApprovalMessage, Approvals
+from .learning.centre import LearningCentre, LearningMessage, Timing
+from .learning.extraction import Extractor
+from .learning.study import Study
 from .media.delivery import Delivery, DeliveryPolicy
 from .media.intake import Intake, IntakePolicy
 from .media.library import Library
@@ -74,6 +77,7 @@ class Engine:
     telemetry: TelemetrySpecs
     metrics: EngineMetrics
     raven: ActorRef[KeeperMessage]
+    learning: ActorRef[LearningMessage]
 
 
 class EngineSpecs:
@@ -116,6 +120,7 @@ class EngineSpecs:
             "slots", lambda: TaskSlots(config.task_slots, config.task_queue)
         )
         self.compactor: ChildSpec[CompactorMessage] = ChildSpec("compactor", self._compactor)
+        self.learning: ChildSpec[LearningMessage] = ChildSpec("learning", self._learning)
         self.turns: DynamicSpec[TurnMessage] = DynamicSpec("turns")
         self.coordinator: ChildSpec[CoordinatorMessage] = ChildSpec(
             "coordinator", self._coordinator
@@ -142,6 +147,7 @@ class EngineSpecs:
                 self.assets.root,
                 SupervisorSpec("tasks", turns, strategy=Strategy.REST_FOR_ONE),
                 self.direct,
+                self.learning,
             ),
             intensity=Intensity(restarts=10, seconds=60),
         )
@@ -205,6 +211,13 @@ class EngineSpecs:
         within = self._config.compact_timeout_s
         return Compactor(self.database(), self.herald.gateway_opener(), within)
 
+    def _learning(self) -> LearningCentre:
+        config = self._config
+        extractor = Extractor(self.herald.gateway_opener())
+        study = Study(self.database(), self.memory(), extractor, self.scrubber.scrub)
+        timing = Timing(config.learning_idle_s, config.learning_interval_s)
+        return LearningCentre(study, self.database(), timing)
+
     def _coordinator(self) -> Coordinator:
         return Coordinator(self._workshop(), ref_of(self.slots), ref_of(self.turns), self._catalog)
 
@@ -220,6 +233,7 @@ class EngineSpecs:
             toolbox=self._toolbox,
             assets=ref_of(self.assets.directory),
             compactor=ref_of(self.compactor),
+            learning=ref_of(self.learning),
             scrubber=self.scrubber,
             workspaces=config.workspace_root,
             roots=config.allowed_roots,
@@ -266,6 +280,7 @@ async def running_engine(
             tool_names=specs.tool_names,
             intake=specs.intake(database),
             raven=tree.ref(specs.raven),
+            learning=tree.ref(specs.learning),
             telemetry=specs.telemetry,
             metrics=specs.metrics,
         )

@@ -32,6 +32,7 @@ from ..traces.keeper import Flush
 from .asset_bridge import AssetBridge
 from .health import report
 from .keys import save_keys
+from .learning_bridge import LearningBridge
 from .memory_bridge import MemoryBridge
 from .port import (
     AgentInfo,
@@ -70,6 +71,7 @@ class EngineBridge:
         self.assets = AssetBridge(engine)
         self.skills = SkillBridge(engine)
         self.calls = CallBridge(engine)
+        self.learning = LearningBridge(engine)
         self.traces = TraceBridge(engine.tree, engine.raven, BrainTraces(engine.database))
 
     async def start(self, request: ExecuteRequest) -> EventStream:

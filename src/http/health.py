@@ -10,10 +10,11 @@ import trio
 from ..actors import ActorError, Snapshot, State
 from ..brain import conversations
 from ..brain.assets.directory import CountDown
-from ..brain.clock import now_ms
+from ..brain.clock import iso, now_ms
 from ..brain.coordinator.coordinator import CountTurns
 from ..brain.herald.herald import GetHealth
 from ..brain.hitl import ListPending
+from ..brain.learning.centre import GetStanding, Standing
 from ..brain.sandbox.sandbox import Describe
 from ..brain.tree import Engine
 from ..errors import SeptemberError
@@ -27,13 +28,14 @@ UNKNOWN: Final = Activity(running_turns=0, queued_turns=0, pending_hitl=0, idle_
 
 async def report(engine: Engine, uptime: float, *, draining: bool) -> HealthReport:
     """Ask every subsystem; one that does not answer in time is the culprit."""
-    activity = await _activity(engine)
+    learning = await _learning(engine)
+    activity = await _activity(engine, learning.next_at if learning is not None else None)
     subsystems = {
         "database": "ok" if activity is not None else "error",
         "llm_provider": await _llm(engine),
         "asset_directory": await _assets(engine),
         "sandbox": await _sandbox(engine),
-        "learning_centre": "ok",
+        "learning_centre": "ok" if learning is not None and learning.healthy else "error",
         "actors": _actors(engine.tree.snapshot()),
     }
     return HealthReport(
@@ -50,7 +52,7 @@ def _status(subsystems: dict[str, str], *, draining: bool) -> Literal["ok", "deg
     return "degraded" if "error" in subsystems.values() else "ok"
 
 
-async def _activity(engine: Engine) -> Activity | None:
+async def _activity(engine: Engine, wake_at: int | None) -> Activity | None:
     """What goes on; None when the brain cannot be read."""
     try:
         with trio.fail_after(PATIENCE_S):
@@ -65,6 +67,7 @@ async def _activity(engine: Engine) -> Activity | None:
         queued_turns=counts.queued,
         pending_hitl=len(pending),
         idle_seconds=round(max(0.0, idle), 3),
+        next_wake_at=iso(wake_at) if wake_at is not None else None,
     )
 
 
@@ -84,6 +87,15 @@ async def _sandbox(engine: Engine) -> str:
     except (ActorError, trio.TooSlowError):
         return "error"
     return "error" if confinement.mode == "unavailable" else confinement.mode
+
+
+async def _learning(engine: Engine) -> Standing | None:
+    """How learning stands; None when it does not say."""
+    try:
+        with trio.fail_after(PATIENCE_S):
+            return await engine.learning.call(GetStanding())
+    except (ActorError, SeptemberError, trio.TooSlowError):
+        return None
 
 
 async def _assets(engine: Engine) -> str:

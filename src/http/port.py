@@ -14,6 +14,7 @@ from ..brain.channels.events import HitlRequest, JsonObject
 from ..brain.herald.conversation import Block, MediaBlock
 from ..brain.raven.happenings import Happening, HappeningFilter
 from .asset_port import AssetPort
+from .learning_port import LearningPort
 from .memory_port import MemoryPort
 from .metrics_port import MetricsPort
 from .skill_port import CallPort, SkillPort
@@ -201,6 +202,11 @@ class EnginePort(Protocol):
     @property
     def memory(self) -> MemoryPort:
         """Its memory."""
+        ...
+
+    @property
+    def learning(self) -> LearningPort:
+        """Its Learning Centre."""
         ...
 
     @property

@@ -33,7 +33,12 @@ _EMPTY: Final = ("expected `str` matching regex '\\\\S'", "expected `str` of len
 
 
 def from_body(raw: bytes, kind: type[InputT]) -> InputT:
-    """Decode a JSON body as `kind`. Raises INVALID_REQUEST."""
+    """Decode a JSON body as `kind`; none at all will do where nothing is required.
+
+    Raises INVALID_REQUEST.
+    """
+    if not raw.strip() and not _required(kind):
+        return kind()
     value = _json(raw.removeprefix(_BOM))
     if not isinstance(value, dict):
         raise _invalid(

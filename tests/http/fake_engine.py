@@ -12,6 +12,7 @@ from september.brain.herald.conversation import TextBlock
 from september.brain.raven.happenings import Happening, HappeningFilter
 from september.errors import SeptemberError
 from september.http.asset_port import AssetPort
+from september.http.learning_port import LearningPort
 from september.http.memory_port import MemoryPort
 from september.http.port import (
     Activity,
@@ -85,6 +86,7 @@ class FakeEngine:
     status: str = "ok"
     requests: list[object] = field(default_factory=list[object])
     assets: AssetPort = field(init=False)  # tested with a real one: tests/e2e/test_assets.py
+    learning: LearningPort = field(init=False)  # tested with a real one: tests/e2e
     memory: MemoryPort = field(init=False)  # tested with a real one: test_memory.py
     skills: SkillPort = field(init=False)  # tested with a real one: tests/e2e/test_skills.py
     calls: CallPort = field(init=False)

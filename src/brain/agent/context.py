@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from ..catalog import Soul
 from ..channels.channel import Channel
 from ..channels.events import MemoryRetrieval, RetrievedItem
 from ..clock import now_ms
 from ..herald.conversation import ChatMessage, DocumentBlock, SystemPart, TextBlock, ToolDef
 from ..memory.recall import Recalled
+from ..memory.soul import current as current_soul
 from ..memory.working import entries
 from ..store.connection import Connection
 from .compaction.compactor import loaded
@@ -27,6 +29,9 @@ from .workshop import Workshop
 
 RECALLED = 8
 """Long-term memories shown per turn."""
+
+PATTERNS = 30
+"""Learned patterns that a model is shown: the newest ones."""
 
 
 @dataclass(slots=True)
@@ -61,6 +66,7 @@ class _Known:
 
     messages: list[ChatMessage]
     notes: tuple[tuple[str, str], ...]
+    soul: Soul
 
 
 async def assemble(workshop: Workshop, job: Job, channel: Channel) -> Context:
@@ -72,7 +78,7 @@ async def assemble(workshop: Workshop, job: Job, channel: Channel) -> Context:
         items = [RetrievedItem(item.store, item.id, item.score) for item in recalled]
         await channel.emit(MemoryRetrieval(items=items))
     return Context(
-        system=_system(job),
+        system=_system(job, known.soul),
         messages=known.messages,
         tools=_with_reader(
             workshop, known.messages, await offered(workshop, job.agent, job.catalog)
@@ -84,17 +90,19 @@ async def assemble(workshop: Workshop, job: Job, channel: Channel) -> Context:
 
 def _known(connection: Connection, job: Job) -> _Known:
     return _Known(
-        shown(*loaded(connection, job.task_id)), entries(connection, job.task_id, now_ms())
+        shown(*loaded(connection, job.task_id)),
+        entries(connection, job.task_id, now_ms()),
+        current_soul(connection, job.catalog.soul),
     )
 
 
-def _system(job: Job) -> tuple[SystemPart, ...]:
-    soul = job.catalog.soul
+def _system(job: Job, soul: Soul) -> tuple[SystemPart, ...]:
     parts = [soul.identity]
     if soul.values:
         parts.append("What I value:\n" + "\n".join(f"- {value}" for value in soul.values))
     if soul.patterns:
-        parts.append("What I have learned:\n" + "\n".join(f"- {one}" for one in soul.patterns))
+        learned = "\n".join(f"- {one}" for one in soul.patterns[-PATTERNS:])
+        parts.append(f"What I have learned:\n{learned}")
     return (
         SystemPart(job.agent.system_prompt, cache=True),
         SystemPart("\n\n".join(parts), cache=True),

@@ -9,6 +9,7 @@ from ..assets.directory import DirectoryMessage
 from ..channels.log import LogMessage
 from ..herald.gateway import Gateway
 from ..hitl import ApprovalMessage
+from ..learning.centre import LearningMessage
 from ..memory.memory import Memory
 from ..sandbox.sandbox import SandboxMessage
 from ..security.secrets import SecretScrubber
@@ -52,6 +53,7 @@ class Workshop:
     toolbox: Mapping[str, Tool]
     assets: ActorRef[DirectoryMessage]
     compactor: ActorRef[CompactorMessage]
+    learning: ActorRef[LearningMessage]
     scrubber: SecretScrubber
     workspaces: Path
     roots: tuple[Path, ...]

@@ -71,7 +71,8 @@ def write_many(
     connection.executemany(
         "INSERT INTO episodes (id, key, description, value, source, occurred_at, created_at,"
         " trajectory_id, trace_id, pass_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET forgotten_at = NULL WHERE forgotten_at IS NOT NULL",
+        " ON CONFLICT (id) DO UPDATE SET forgotten_at = NULL, pass_id = excluded.pass_id"
+        " WHERE forgotten_at IS NOT NULL",
         [
             (
                 *(one.id, one.key, one.description, one.value),

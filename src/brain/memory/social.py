@@ -91,7 +91,8 @@ def write_edge(
         "INSERT INTO social_graph_edges (id, from_id, to_id, relation, confidence, source,"
         " valid_from, created_at, trajectory_id, trace_id, pass_id)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET valid_until = NULL, forgotten_at = NULL"
+        " ON CONFLICT (id) DO UPDATE SET valid_until = NULL, forgotten_at = NULL,"
+        " pass_id = excluded.pass_id"
         " WHERE valid_until IS NOT NULL OR forgotten_at IS NOT NULL",
         (
             *(edge_id, from_id, to_id, relation, confidence, source),

@@ -58,7 +58,8 @@ def adopt(
     connection.execute(
         "INSERT INTO soul_entries (id, part, text, source, created_at, trajectory_id, trace_id,"
         " pass_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET retired_at = NULL WHERE retired_at IS NOT NULL",
+        " ON CONFLICT (id) DO UPDATE SET retired_at = NULL, pass_id = excluded.pass_id"
+        " WHERE retired_at IS NOT NULL",
         (entry_id, part, text, source, now, *cited(origin)),
     )
     return entry_id

@@ -15,7 +15,7 @@ from ...clock import now_ms
 from ...herald.conversation import (
     Block,
     ChatMessage,
-    ImageBlock,
+    MediaBlock,
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
@@ -33,7 +33,7 @@ _FRAME: Final = (
 _LEFT_OUT: Final = (
     "\n[… {count} characters left out to save room; call the tool again to see them]\n"
 )
-_IMAGE: Final = TextBlock("[an image was here; it was left out to save room]")
+_MEDIA: Final = TextBlock("[an attachment was here; it was left out to save room]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +108,16 @@ def shown(entries: Sequence[StoredMessage], condensed: Condensed) -> list[ChatMe
     if asked is not None and asked.seq <= condensed.upto_seq:
         messages.append(asked.message)
     messages += [
-        collapsed(entry.message) if entry.seq <= condensed.collapsed_seq else entry.message
+        part(entry, asked) if entry.seq <= condensed.collapsed_seq else entry.message
         for entry in entries
         if entry.seq > condensed.upto_seq
     ]
     return messages
+
+
+def part(entry: StoredMessage, asked: StoredMessage | None) -> ChatMessage:
+    """A message as it is shown in part; the one that is being answered stays whole."""
+    return entry.message if entry is asked else collapsed(entry.message)
 
 
 def last_asked(entries: Sequence[StoredMessage]) -> StoredMessage | None:
@@ -130,7 +135,7 @@ def asks(message: ChatMessage) -> bool:
 def collapsed(message: ChatMessage) -> ChatMessage:
     """The message with long inputs and results of tools in part; what people wrote stays."""
     if asks(message):
-        blocks = tuple(_IMAGE if isinstance(b, ImageBlock) else b for b in message.blocks)
+        blocks = tuple(_MEDIA if isinstance(b, MediaBlock) else b for b in message.blocks)
         return ChatMessage(message.role, blocks)
     return ChatMessage(message.role, tuple(_collapsed(block) for block in message.blocks))
 

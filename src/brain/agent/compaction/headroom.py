@@ -10,6 +10,7 @@ from ....errors import SeptemberError
 from ...channels.channel import Channel
 from ...channels.events import CompactionEvent
 from ...herald.conversation import TokenUsage
+from ...learning.centre import LearnSoon
 from ..context import Context, asked_at
 from ..job import Job
 from ..narration import usage_event
@@ -124,6 +125,7 @@ class HeadRoom:
             after=event.after_tokens,
         )
         await self._channel.commit(*used, event, also=keep)
+        self._workshop.learning.cast(LearnSoon(self._job.task_id))
 
 
 def _size(context: Context) -> int:

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Final
 
 from ..transcript import StoredMessage
-from .condensed import Condensed, asks, collapsed, last_asked
+from .condensed import Condensed, asks, last_asked, part
 from .sizing import message_size
 
 WHOLE_TURNS: Final = 2
@@ -57,7 +57,7 @@ class _Planner:
         self._tail = [entry for entry in entries if entry.seq > held.upto_seq]
         self._asked = last_asked(entries)
         self._whole = _sums([message_size(entry.message) for entry in self._tail])
-        self._part = _sums([message_size(collapsed(entry.message)) for entry in self._tail])
+        self._part = _sums([message_size(part(entry, self._asked)) for entry in self._tail])
         self._turns = [n for n, entry in enumerate(self._tail) if asks(entry.message)]
 
     def plans(self) -> Iterator[Plan]:
