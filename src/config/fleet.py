@@ -85,6 +85,9 @@ class FleetConfig:
         "Variables that every Engine gets",
     )
     orch_engine_network: str = setting(TEXT, "engine_net", "Docker network of the Engines")
+    orch_engine_bind: str = setting(
+        TEXT, "127.0.0.1", "Address of the Docker host on which Engines are published"
+    )
     orch_engine_url_mode: UrlMode = one_of(
         "auto", "network", "host", meaning="Whether URLs name containers or host ports"
     )

@@ -150,3 +150,7 @@ class Backend(ABC):
     @abstractmethod
     async def export(self, engine_id: UUID, to: Path) -> None:
         """Write a consistent copy of the brain, running or not, to a file of this host."""
+
+    @abstractmethod
+    async def replace_brain(self, engine_id: UUID, generation: int, brain: Path) -> None:
+        """Put a file of this host in place of the brain of a stopped instance. Raises Fenced."""

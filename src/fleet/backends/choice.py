@@ -20,8 +20,10 @@ def make_backend(config: FleetConfig, fleet: UUID) -> Backend:
     limits = Limits(config.orch_engine_memory, config.orch_engine_cpus, config.orch_engine_pids)
     settings = DockerSettings(
         fleet=fleet,
+        image=config.orch_engine_image,
         network=config.orch_engine_network,
         limits=limits,
+        bind=config.orch_engine_bind,
         by_name=_BY_NAME[config.orch_engine_url_mode],
         catalog=config.orch_catalog_mount_path,
     )

@@ -11,7 +11,8 @@ from .backend import EngineSpec
 PORT: Final = 8000
 """Where an Engine listens inside its container."""
 
-USER: Final = "10001:10001"
+UID: Final = 10001
+USER: Final = f"{UID}:{UID}"
 """As the image has it; its volume belongs to it."""
 
 
@@ -28,12 +29,16 @@ class Limits:
 class DockerSettings:
     """How the containers of a fleet are made.
 
-    `by_name` gives URLs on the network itself; None leaves that to what is found at run time.
+    Containers that copy volumes are made of `image`. Ports are published on `bind`, an address of
+    the daemon's host. `by_name` gives URLs on the network itself; None leaves that to what is
+    found at run time.
     """
 
     fleet: UUID
+    image: str
     network: str
     limits: Limits
+    bind: str = "127.0.0.1"
     by_name: bool | None = None
     catalog: Path | None = None
 
@@ -46,7 +51,7 @@ def host_options(settings: DockerSettings, spec: EngineSpec) -> dict[str, object
         binds.append(f"{settings.catalog}:/catalog:ro")
     return {
         "binds": binds,
-        "port_bindings": {PORT: ("127.0.0.1", spec.port)},
+        "port_bindings": {PORT: (settings.bind, spec.port)},
         "restart_policy": {"Name": "unless-stopped"},
         "mem_limit": limits.memory,
         "memswap_limit": limits.memory,

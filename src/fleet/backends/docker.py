@@ -5,18 +5,20 @@ capabilities, no new privileges, a read-only root. The seccomp profile is the on
 bubblewrap make its namespaces inside, and nothing of /proc is masked for the same reason.
 """
 
-import io
 import socket
-import tarfile
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import trio
 
+from . import volumes
 from .backend import (
     Backend,
     BackendError,
@@ -27,7 +29,6 @@ from .backend import (
     Fenced,
     Instance,
     NoInstance,
-    PortTaken,
     Presence,
 )
 from .container import (
@@ -40,6 +41,7 @@ from .container import (
     host_options,
     volume_name,
 )
+from .docker_sdk import connect, explained, sdk
 
 T = TypeVar("T")
 
@@ -51,9 +53,15 @@ _DIGEST: Final = "september.digest"
 _GRACE_S: Final = 3.0
 """What the daemon's own restart policy gets before a death is told."""
 
-_TIMEOUT_S: Final = 60
 _THREADS: Final = 20
-_PORT_ERRORS: Final = ("port is already allocated", "address already in use")
+
+
+@dataclass(frozen=True, slots=True)
+class _Death:
+    """A container ended; from `look_at` on, in trio's time, that is for good or not."""
+
+    engine_id: UUID
+    look_at: float
 
 
 class DockerBackend(Backend):
@@ -69,7 +77,7 @@ class DockerBackend(Backend):
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Connect, and have the network."""
-        self._docker = await trio.to_thread.run_sync(_connect)
+        self._docker = await trio.to_thread.run_sync(connect)
         try:
             with suppress(BackendUnreachable):  # an operation will say so, and be carried on
                 await self._call(self._make_network)
@@ -111,20 +119,20 @@ class DockerBackend(Backend):
 
     async def watch(self) -> AsyncGenerator[Died]:
         """Follow the daemon's events; a container that its policy brings back has not died."""
-        feed, heard = trio.open_memory_channel[UUID](1000)
+        feed, heard = trio.open_memory_channel[_Death](inf)
         stream = await self._call(self._events)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pump, stream, feed)
-            try:
-                async for engine_id in heard:
-                    await trio.sleep(_GRACE_S)
-                    down = await self.status(engine_id) is Presence.STOPPED
-                    if down and engine_id not in self._expected:
-                        yield Died(engine_id, "the container ended")
-            finally:
-                with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(stream.close)
-                nursery.cancel_scope.cancel()
+        reading = partial(_read, stream, feed, trio.lowlevel.current_trio_token())
+        Thread(target=reading, name="docker events", daemon=True).start()
+        try:
+            async for death in heard:
+                await trio.sleep_until(death.look_at)
+                words = await self._call(partial(self._last_words, death.engine_id))
+                if words is not None and death.engine_id not in self._expected:
+                    yield Died(death.engine_id, words)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(stream.close)
+        raise BackendUnreachable("the daemon ended its stream of events")
 
     async def logs(self, engine_id: UUID, lines: int) -> str:
         """The end of what the container wrote."""
@@ -137,7 +145,7 @@ class DockerBackend(Backend):
         return await self._call(read)
 
     async def snapshot(self, engine_id: UUID, generation: int) -> str:
-        """Copy the volume to another one, by a container of the same image."""
+        """Copy the volume to another one."""
         name = f"{volume_name(engine_id)}-{generation}"
         await self._call(partial(self._copy, engine_id, volume_name(engine_id), name))
         return name
@@ -147,12 +155,16 @@ class DockerBackend(Backend):
         await self._call(partial(self._copy, engine_id, snapshot, volume_name(engine_id)))
 
     async def export(self, engine_id: UUID, to: Path) -> None:
-        """Copy the brain inside with SQLite's backup, and fetch the copy."""
-        await self._call(partial(self._export, engine_id, to))
+        """Copy the brain with SQLite's backup, and fetch the copy."""
+        await self._call(partial(self._read_brain, engine_id, to))
+
+    async def replace_brain(self, engine_id: UUID, generation: int, brain: Path) -> None:
+        """Send the file into the volume."""
+        await self._call(partial(self._write_brain, engine_id, generation, brain))
 
     async def _call(self, work: Callable[[], T]) -> T:
         """Run one piece of blocking work; what Docker raises comes out in our words."""
-        return await trio.to_thread.run_sync(_explained, work, limiter=self._limit)
+        return await trio.to_thread.run_sync(explained, work, limiter=self._limit)
 
     def _make_network(self) -> None:
         name = self._settings.network
@@ -162,11 +174,10 @@ class DockerBackend(Backend):
 
     def _create(self, spec: EngineSpec) -> Endpoint:
         there = self._fenced(spec.engine_id, spec.generation)
-        if there is not None and there.labels.get(_DIGEST) != spec.digest:
-            there.remove(force=True)
-            there = None
-        if there is None:
-            self._have_image(spec.image)
+        if there is None or there.labels.get(_DIGEST) != spec.digest:
+            self._have_image(spec.image)  # first, so that what is there stays if it cannot be had
+            if there is not None:
+                there.remove(force=True)
             self._make_network()
             labels = self._labels(spec.engine_id)
             self._docker.volumes.create(volume_name(spec.engine_id), labels=labels)
@@ -195,20 +206,30 @@ class DockerBackend(Backend):
         )
 
     def _have_image(self, image: str) -> None:
-        sdk = _sdk()
+        errors = sdk().errors
         try:
             self._docker.images.get(image)
-        except sdk.errors.ImageNotFound:
+        except errors.ImageNotFound:
+            self._pull(image)
+
+    def _pull(self, image: str) -> None:
+        errors = sdk().errors
+        try:
             self._docker.images.pull(image)
+        except errors.APIError as error:
+            said = f"{image!r} is not on the daemon's host and cannot be pulled"
+            remedy = "build it there, push it to a registry, or name another image"
+            raise BackendError(f"{said} ({error.explanation}); {remedy}") from error
 
     def _up(self, engine_id: UUID) -> Endpoint:
         container = self._container(engine_id)
         if container is None:
             raise NoInstance
+        if container.status == "paused":
+            container.unpause()
         container.start()
-        container.reload()
-        bound = container.attrs["HostConfig"]["PortBindings"][f"{PORT}/tcp"][0]["HostPort"]
-        url = f"http://127.0.0.1:{bound}"
+        bound = container.attrs["HostConfig"]["PortBindings"][f"{PORT}/tcp"][0]
+        url = f"http://{bound['HostIp']}:{bound['HostPort']}"
         if self._is_on_the_network():
             url = f"http://{container_name(engine_id)}:{PORT}"
         return Endpoint(url, container.id)
@@ -216,10 +237,10 @@ class DockerBackend(Backend):
     def _is_on_the_network(self) -> bool:
         """Whether we are a container on the Engines' network (contract, section 20.9)."""
         if self._by_name is None:
-            sdk = _sdk()
+            errors = sdk().errors
             try:
                 ourselves = self._docker.containers.get(socket.gethostname())
-            except sdk.errors.NotFound:
+            except errors.NotFound:
                 self._by_name = False
             else:
                 networks = ourselves.attrs["NetworkSettings"]["Networks"]
@@ -233,16 +254,19 @@ class DockerBackend(Backend):
 
     def _stop(self, engine_id: UUID, generation: int, within: float) -> None:
         container = self._fenced(engine_id, generation)
-        if container is not None:
-            container.stop(timeout=round(within))
+        if container is None:
+            return
+        if container.status == "paused":  # what is paused hears no signal
+            container.unpause()
+        container.stop(timeout=round(within))
 
     def _destroy(self, engine_id: UUID, generation: int) -> None:
-        sdk = _sdk()
+        errors = sdk().errors
         container = self._fenced(engine_id, generation)
         if container is not None:
             container.remove(force=True)
         for volume in self._docker.volumes.list(filters={"label": f"{_ENGINE}={engine_id}"}):
-            with suppress(sdk.errors.NotFound):
+            with suppress(errors.NotFound):
                 volume.remove(force=True)
 
     def _status(self, engine_id: UUID) -> Presence:
@@ -272,60 +296,36 @@ class DockerBackend(Backend):
     def _fleet_label(self) -> str:
         return f"{_FLEET}={self._settings.fleet}"
 
-    async def _pump(self, stream: Any, feed: trio.MemorySendChannel[UUID]) -> None:
-        """Read events in a thread until the stream is closed; the daemon's end is ours, too."""
-
-        def read(events: Iterator[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-            return _explained(lambda: next(events, None))
-
-        with feed:
-            while True:
-                event = await trio.to_thread.run_sync(read, stream, abandon_on_cancel=True)
-                if event is None:
-                    raise BackendUnreachable("the daemon closed its stream of events")
-                feed.send_nowait(UUID(event["Actor"]["Attributes"][_ENGINE]))
+    def _last_words(self, engine_id: UUID) -> str | None:
+        """Why a container is down; None if it is not."""
+        container = self._container(engine_id)
+        if container is None or _presence(container.status) is Presence.RUNNING:
+            return None
+        state = container.attrs["State"]
+        why = ", out of memory" if state.get("OOMKilled") else ""
+        return f"the container ended with exit code {state.get('ExitCode')}{why}"
 
     def _copy(self, engine_id: UUID, source: str, target: str) -> None:
-        """A new volume takes its owner from the image's /data, so the target is mounted there."""
-        container = self._container(engine_id)
-        if container is None:
-            raise NoInstance
         self._docker.volumes.create(target, labels=self._labels(engine_id))
-        script = "find /data -mindepth 1 -delete && cp -a /from/. /data/"
-        self._docker.containers.run(
-            container.attrs["Config"]["Image"],
-            ["-c", script],
-            entrypoint="/bin/sh",
-            user=USER,
-            volumes={source: {"bind": "/from", "mode": "ro"}, target: {"bind": "/data"}},
-            network_mode="none",
-            cap_drop=["ALL"],
-            remove=True,
-        )
+        volumes.copy(self._docker, self._own_image(), source, target)
 
-    def _export(self, engine_id: UUID, to: Path) -> None:
-        container = self._container(engine_id)
-        if container is None:
-            raise NoInstance
-        code = (
-            "import sqlite3; a = sqlite3.connect('/data/brain.sqlite');"
-            " b = sqlite3.connect('/data/export.sqlite'); a.backup(b); b.close()"
-        )
-        done = container.exec_run(["python", "-c", code])
-        if done.exit_code:
-            raise BackendError(done.output.decode(errors="replace"))
-        chunks, _ = container.get_archive("/data/export.sqlite")
-        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-            member = archive.extractfile("export.sqlite")
-            assert member is not None
-            to.write_bytes(member.read())
-        container.exec_run(["rm", "/data/export.sqlite"])
+    def _read_brain(self, engine_id: UUID, to: Path) -> None:
+        volumes.read_brain(self._docker, self._own_image(), volume_name(engine_id), to)
+
+    def _write_brain(self, engine_id: UUID, generation: int, brain: Path) -> None:
+        self._fenced(engine_id, generation)
+        volumes.write_brain(self._docker, self._own_image(), volume_name(engine_id), brain)
+
+    def _own_image(self) -> str:
+        """The configured one, whatever the Engine has: that may be a bad one."""
+        self._have_image(self._settings.image)
+        return self._settings.image
 
     def _container(self, engine_id: UUID) -> Any:
-        sdk = _sdk()
+        errors = sdk().errors
         try:
             return self._docker.containers.get(container_name(engine_id))
-        except sdk.errors.NotFound:
+        except errors.NotFound:
             return None
 
     def _fenced(self, engine_id: UUID, generation: int) -> Any:
@@ -340,43 +340,21 @@ class DockerBackend(Backend):
         return {_FLEET: str(self._settings.fleet), _ENGINE: str(engine_id)}
 
 
-def _connect() -> Any:
-    return _sdk().DockerClient.from_env(timeout=_TIMEOUT_S)
+def _read(
+    stream: Any, feed: trio.MemorySendChannel[_Death], token: trio.lowlevel.TrioToken
+) -> None:
+    """Read events, in a thread of its own, until the stream is closed by us or by the daemon."""
 
+    def tell(event: Mapping[str, Any]) -> None:
+        with suppress(trio.BrokenResourceError):  # nobody listens any more
+            engine_id = UUID(event["Actor"]["Attributes"][_ENGINE])
+            feed.send_nowait(_Death(engine_id, trio.current_time() + _GRACE_S))
 
-def _sdk() -> Any:
-    import docker
-
-    return docker
-
-
-def _explained(work: Callable[[], T]) -> T:
-    sdk = _sdk()
-    import requests
-
-    try:
-        return work()
-    except sdk.errors.APIError as error:
-        said = str(error.explanation or error)
-        taken = next((one for one in _PORT_ERRORS if one in said), None)
-        if taken is not None:
-            raise PortTaken(_port_in(said)) from error
-        raise BackendError(said) from error
-    except (sdk.errors.ContainerError, sdk.errors.ImageNotFound) as error:
-        raise BackendError(str(error)) from error
-    except sdk.errors.DockerException as error:
-        raise BackendUnreachable(str(error)) from error
-    except (requests.exceptions.RequestException, OSError) as error:
-        raise BackendUnreachable(f"{type(error).__name__}: {error}") from error
-
-
-def _port_in(said: str) -> int:
-    """The port that Docker's complaint names: `Bind for 127.0.0.1:9001 failed: …`."""
-    for word in said.replace(",", " ").split():
-        tail = word.rstrip(".:").rpartition(":")[2]
-        if tail.isdecimal() and 0 < int(tail) < 65536:
-            return int(tail)
-    return 0
+    with suppress(trio.RunFinishedError):
+        with suppress(Exception):  # what ends a stream of HTTP is never one kind of error
+            for event in stream:
+                token.run_sync_soon(tell, event)
+        token.run_sync_soon(feed.close)
 
 
 def _presence(state: str) -> Presence:

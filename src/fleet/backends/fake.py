@@ -158,6 +158,11 @@ class FakeBackend(Backend):
         await self._reach("export", engine_id)
         await trio.Path(to).write_text(self.world.storage[engine_id])
 
+    async def replace_brain(self, engine_id: UUID, generation: int, brain: Path) -> None:
+        """Read the storage from a file."""
+        await self._begin("replace_brain", engine_id, generation)
+        self.world.storage[engine_id] = await trio.Path(brain).read_text()
+
     def die(self, engine_id: UUID, reason: str = "exit 1") -> None:
         """Have an Engine end by itself."""
         self.world.engines[engine_id].presence = Presence.STOPPED

@@ -163,6 +163,11 @@ class SubprocessBackend(Backend):
         """Copy the brain with SQLite's backup."""
         await _in_thread(partial(_copy_brain, self._folder(engine_id) / "brain.sqlite", to))
 
+    async def replace_brain(self, engine_id: UUID, generation: int, brain: Path) -> None:
+        """Copy the file into its folder."""
+        async with self._fenced(engine_id, generation) as folder:
+            await _in_thread(partial(_put_back, brain, folder / "brain.sqlite"))
+
     async def _launch(self, engine_id: UUID, folder: Path, launch: Launch) -> Endpoint:
         self._expected.discard(engine_id)
         endpoint = Endpoint(f"http://127.0.0.1:{launch.port}", engine_id.hex[:12])
@@ -315,9 +320,12 @@ def _copy_brain(brain: Path, to: Path) -> None:
 
 
 def _put_back(copy: Path, brain: Path) -> None:
+    """Replace the brain as a whole; a crash in between leaves the old one or the new one."""
+    fresh = brain.with_suffix(".new")
+    shutil.copyfile(copy, fresh)
     for suffix in ("-wal", "-shm"):
         brain.with_name(brain.name + suffix).unlink(missing_ok=True)
-    shutil.copyfile(copy, brain)
+    fresh.replace(brain)
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
