@@ -200,7 +200,6 @@ class EngineSpecs:
             mode=config.sandbox_mode,
             network=config.sandbox_network,
             scrub=config.subprocess_scrub_mode,
-            workspaces=config.workspace_root,
         )
 
     def _approvals(self) -> Approvals:

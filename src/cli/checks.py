@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import apsw
+import trio
 
-from ..brain.sandbox.bubblewrap import Bubblewrap, candidates, probe
+from ..brain.sandbox.bubblewrap import Bubblewrap
+from ..brain.sandbox.probe import look_around
 from ..brain.store.connection import connect
 from ..brain.store.migrate import pending
 from ..brain.store.session import Role, configure
@@ -98,7 +100,7 @@ def sandbox(texts: Texts) -> Finding:
             "off: commands run as this user, unconfined",
             "unset SANDBOX_MODE unless this machine is a sandbox itself",
         )
-    result = probe(candidates())
+    result = trio.run(look_around)
     if isinstance(result, Bubblewrap):
         return _ok(str(result))
     return Finding(

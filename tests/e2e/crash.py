@@ -1,40 +1,14 @@
 """What must be true of a brain after the process that wrote it was killed."""
 
-import fcntl
 import os
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
 
 from .brain import intact, logged, rows, statuses, unpaired
 from .client import Client, Event, ids, named, phases
-from .served import Served, served
 from .stage import check_log
 from .waiting import until
-
-
-@asynccontextmanager
-async def successor(env: dict[str, str]) -> AsyncGenerator[Served]:
-    """The Engine after one that was killed.
-
-    A process that was being forked at the kill holds the lock for some milliseconds more.
-    """
-    brain = Path(env["SQLITE_DB_PATH"])
-    await until(lambda: not locked(brain))
-    async with served(env) as engine:
-        yield engine
-
-
-def locked(brain: Path) -> bool:
-    """Whether anybody holds the lock of the brain."""
-    with Path(f"{brain}.lock").open("r+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
 
 
 async def take_up(client: Client, brain: Path, seen: list[Event]) -> list[Event]:

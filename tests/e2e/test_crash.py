@@ -12,7 +12,7 @@ from tests.peers import Call, Peer, Say, Wait, provider_peer, script
 
 from .brain import change, logged, statuses
 from .client import Client, Event, Refused, Stream, named, phases
-from .crash import check_ended, check_next_turn, made, successor, take_up, wait_gone
+from .crash import check_ended, check_next_turn, made, take_up, wait_gone
 from .figures import note
 from .harness import EngineProcess, engine_process, peered, settings
 from .served import served
@@ -87,7 +87,7 @@ async def cut_at(provider: str, folder: Path, cut: int, endings: list[str]) -> N
             assert await doomed.stopped() == -SIGKILL
         assert len(stream.seen) >= cut
         peer.script = AFTERWARDS
-        async with successor(env) as engine:
+        async with served(env) as engine:
             await wait_gone(folder)
             events = await take_up(engine.client, engine.brain, stream.seen)
             endings.append(check_ended(engine.brain, events))
@@ -163,7 +163,7 @@ async def die_at(step: str, folder: Path, event: int, endings: list[str]) -> Non
             await stream.rest()
         assert await doomed.stopped() == -SIGKILL
     assert len(stream.seen) < event
-    async with successor(env) as engine:
+    async with served(env) as engine:
         events = await take_up(engine.client, engine.brain, stream.seen)
         endings.append(check_ended(engine.brain, events))
         assert ran(folder) <= 1
@@ -239,7 +239,7 @@ async def test_a_question_that_is_pending_outlives_two_processes(
             async with client.execute() as stream:
                 asked = (await stream.until("hitl_request")).data
                 await doomed.kill()
-        async with successor(env) as engine:
+        async with served(env) as engine:
             assert (await engine.client.get("/hitl/pending"))["pending"] == [asked]
         async with served(env) as engine:
             async with engine.client.replay(stream.seen[-1].id, task_id="task") as rest:
@@ -318,7 +318,7 @@ async def test_a_kill_right_after_the_answer_runs_the_tool_at_most_once(tmp_path
                 await stream.until("hitl_resolved")
                 await doomed.kill()
         peer.script = AFTERWARDS
-        async with successor(env) as engine:
+        async with served(env) as engine:
             await wait_gone(tmp_path)
             assert (await engine.client.get("/hitl/pending"))["pending"] == []
             events = await take_up(engine.client, engine.brain, stream.seen)
@@ -422,7 +422,7 @@ async def test_a_kill_during_the_drain_is_a_kill(provider: str, tmp_path: Path) 
                 assert doomed.process.returncode is None
                 await doomed.kill()
         peer.script = AFTERWARDS
-        async with successor(env) as engine:
+        async with served(env) as engine:
             events = await take_up(engine.client, engine.brain, stream.seen)
             assert check_ended(engine.brain, events) == "errored"
             await check_next_turn(engine.client, events)

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import trio
 
-from ..sandbox.launch import Launch
-from ..sandbox.service import running_service
+from ..sandbox.service import Prepared, running_service
 
 LONGEST_MESSAGE: Final = 16 * 1024 * 1024
 """Bytes of one JSON-RPC message; a server that sends more is cut off."""
@@ -24,9 +23,9 @@ class TooLong(Exception):
 
 
 @asynccontextmanager
-async def stdio(launch: Launch) -> AsyncGenerator[tuple[Any, Any]]:
+async def stdio(prepared: Prepared) -> AsyncGenerator[tuple[Any, Any]]:
     """Start the server and talk to it line by line. Raises OSError when it cannot be started."""
-    async with running_service(launch) as service:
+    async with running_service(prepared) as service:
 
         async def send(text: str) -> None:
             await service.stdin.send_all(text.encode() + b"\n")

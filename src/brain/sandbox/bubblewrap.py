@@ -7,13 +7,15 @@ What a command sees: the system's programs read-only, the task's roots at their 
 import importlib.util
 import os
 import shutil
-import subprocess
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from . import seccomp
+from .confining import Confiner
+from .guard import SECCOMP_FD
+from .launch import Launch
 from .limits import Limits
 
 _PROGRAMS: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -27,9 +29,14 @@ _SETTINGS: Final = tuple(
 )
 _NETWORK_SETTINGS: Final = ("/etc/resolv.conf", "/etc/hosts", "/etc/services", "/etc/protocols")
 
-_PROBE_S: Final = 10.0
-_PROBE_CODE: Final = 37
-"""An exit code that only a shell that really ran can give."""
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a command may see and write of this machine, besides the system's programs."""
+
+    writable: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
+    network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,51 +44,58 @@ class Bubblewrap:
     """A bubblewrap that works here.
 
     `own_proc`: it may mount a fresh /proc (not in a Docker container with masked paths); else
-    the Engine's is shown read-only. `seals`: it can forbid further user namespaces.
+    the Engine's is shown read-only. `seals`: it can forbid further user namespaces. `landlock` is
+    the version of the kernel's interface, 0 for none.
     """
 
     binary: Path
     own_proc: bool
     seals: bool
+    landlock: int
+    confiner: Confiner
 
     def __str__(self) -> str:
         weaker = "" if self.own_proc else ", with the container's /proc"
         filtered = "with" if seccomp.program() is not None else "without"
-        return f"{self.binary}{weaker}, {filtered} a seccomp filter"
+        walled = f"Landlock {self.landlock}" if self.landlock else "without Landlock"
+        return f"{self.binary}{weaker}, {filtered} a seccomp filter, {walled}"
 
-    def command(
-        self,
-        folder: Path,
-        roots: Iterable[Path],
-        *,
-        readable: Iterable[Path] = (),
-        network: bool,
-        limits: Limits,
-    ) -> tuple[str, ...]:
-        """The command line up to the program to run, in `folder`, with it and `roots` writable."""
-        walls = self.walls((folder, *roots), readable, network, limits)
-        return (*walls, "--chdir", str(folder), "--")
-
-    def walls(
-        self, roots: Iterable[Path], readable: Iterable[Path], network: bool, limits: Limits
-    ) -> tuple[str, ...]:
-        """The namespaces and mounts; the seccomp filter is passed when it is started."""
-        return (
-            str(self.binary),
-            *_isolation(network, self.seals),
-            *self._files(roots, readable, network, limits),
+    def launch(
+        self, argv: Sequence[str], folder: Path, view: View, env: Mapping[str, str], limits: Limits
+    ) -> Launch:
+        """A program in the sandbox, in `folder`."""
+        view = replace(view, writable=tuple({root.resolve() for root in view.writable}))
+        filtered = seccomp.program()
+        option = ("--seccomp", str(SECCOMP_FD)) if filtered is not None else ()
+        walls = (str(self.binary), *option, *_isolation(view.network, self.seals))
+        mounts = self._mounts(view, limits)
+        shown = (*_PROGRAMS, *self._readable(view))
+        confine = self.confiner.confined(self.landlock, shown, view.writable, limits.processes)
+        inside = ("--chdir", str(folder), "--", *confine, *argv)
+        return Launch(
+            argv=(*walls, *mounts, *inside),
+            environment=env,
+            folder=folder,
+            limits=limits.of_each_process,
+            processes=limits.processes,
+            memory=limits.memory,
+            seccomp=filtered,
         )
 
-    def _files(
-        self, roots: Iterable[Path], readable: Iterable[Path], network: bool, limits: Limits
-    ) -> Iterator[str]:
+    def _readable(self, view: View) -> tuple[str, ...]:
+        """What is shown read-only besides the system's programs."""
+        network = _NETWORK_SETTINGS if view.network else ()
+        hidden = (
+            path
+            for path in self.confiner.needs
+            if not any(Path(path).is_relative_to(programs) for programs in _PROGRAMS)
+        )
+        return (*_SETTINGS, *network, *map(str, view.readable), *hidden)
+
+    def _mounts(self, view: View, limits: Limits) -> Iterator[str]:
         """Mounts, outermost first, so that none hides another."""
-        writable = {root.resolve() for root in roots}
         mounts: dict[Path, tuple[str, ...]] = {}
-        for path in (*_SETTINGS, *(_NETWORK_SETTINGS if network else ())):
-            mounts[Path(path)] = ("--ro-bind-try", path, path)
-        for path in map(str, readable):
-            mounts[Path(path)] = ("--ro-bind-try", path, path)
+        mounts.update((Path(path), ("--ro-bind-try", path, path)) for path in self._readable(view))
         mounts.update((Path(path), _program_folder(path)) for path in _PROGRAMS)
         mounts[Path("/proc")] = (
             ("--proc", "/proc") if self.own_proc else ("--ro-bind", "/proc", "/proc")
@@ -89,10 +103,10 @@ class Bubblewrap:
         mounts[Path("/dev")] = ("--dev", "/dev")
         for path in ("/tmp", "/dev/shm"):
             mounts[Path(path)] = ("--perms", "1777", "--size", str(limits.scratch), "--tmpfs", path)
-        mounts.update((root, ("--bind-try", str(root), str(root))) for root in writable)
-        for path in sorted(mounts, key=lambda path: len(path.parts)):
-            yield from mounts[path]
-        yield from _sealed(writable, self.own_proc)
+        mounts.update((root, ("--bind-try", str(root), str(root))) for root in view.writable)
+        for place in sorted(mounts, key=lambda place: len(place.parts)):
+            yield from mounts[place]
+        yield from _sealed(view.writable, self.own_proc)
 
 
 def _isolation(network: bool, seals: bool) -> Iterator[str]:
@@ -112,7 +126,7 @@ def _program_folder(path: str) -> tuple[str, ...]:
     return ("--ro-bind-try", path, path)
 
 
-def _sealed(writable: set[Path], own_proc: bool) -> Iterator[str]:
+def _sealed(writable: tuple[Path, ...], own_proc: bool) -> Iterator[str]:
     """Make read-only what bubblewrap leaves writable.
 
     /proc above all: to the kernel a process of host uid 0 without any capability still owns
@@ -135,40 +149,3 @@ def candidates() -> Iterator[Path]:
         binary = Path(folder, "_bin", "bwrap")
         if binary.is_file():
             yield binary
-
-
-def probe(binaries: Iterable[Path]) -> Bubblewrap | str:
-    """Find the strongest bubblewrap that runs here by running it; else the reason why none does.
-
-    Blocks for a few milliseconds per attempt.
-    """
-    problem = "bubblewrap is not installed"
-    for binary in binaries:
-        for own_proc in (True, False):
-            for seals in (True, False):
-                candidate = Bubblewrap(binary, own_proc, seals)
-                failure = _try_out(candidate)
-                if failure is None:
-                    return candidate
-                problem = f"{binary}: {failure}"
-    return problem
-
-
-def _try_out(candidate: Bubblewrap) -> str | None:
-    """Run a shell in it; None if that works, else what it said."""
-    walls = candidate.walls((), (), network=False, limits=Limits())
-    try:
-        with seccomp.passed(seccomp.program()) as (option, filters):
-            done = subprocess.run(
-                (walls[0], *option, *walls[1:], "--", "bash", "-c", f"exit {_PROBE_CODE}"),
-                capture_output=True,
-                stdin=subprocess.DEVNULL,
-                timeout=_PROBE_S,
-                check=False,
-                pass_fds=filters,
-            )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    if done.returncode == _PROBE_CODE:
-        return None
-    return done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"

@@ -1,9 +1,8 @@
-"""A command made ready: what to execute, with which environment, and how to end its tree."""
+"""A command made ready: what to execute, with which environment, and within which bounds."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -17,28 +16,20 @@ PASSED_ON: Final = frozenset(
 """Variables of the Engine's own environment that reach a command: none can hold a secret."""
 
 
-class Ending(Enum):
-    """How the whole process tree is ended from outside."""
-
-    NAMESPACE = auto()
-    """The executed program reports the init of a PID namespace; with init everything dies."""
-
-    REAPER = auto()
-    """The executed program ends its descendants itself when it gets SIGTERM."""
-
-
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A program to execute. `processes` is a limit the kernel does not enforce here, or None.
+    """A program to execute.
 
-    `seccomp` is the filter that bubblewrap is given.
+    `limits` are (RLIMIT_ name, value) pairs of each process; `processes` and `memory` (bytes)
+    bound the whole tree, None for no bound. `seccomp` is the filter that bubblewrap is given.
     """
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     folder: Path
-    ending: Ending
+    limits: tuple[tuple[str, int], ...] = ()
     processes: int | None = None
+    memory: int | None = None
     seccomp: bytes | None = None
 
 

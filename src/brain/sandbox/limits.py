@@ -11,8 +11,9 @@ class Limits:
     """Bounds of one command (contract, section 19.17); sizes are in bytes.
 
     `memory` is private memory of each process (RLIMIT_DATA: what runtimes merely reserve is not
-    counted), `file_size` of one file, `scratch` of each of /tmp and /dev/shm. `overflow` is how
-    much of the output beyond `output` is kept in a file.
+    counted) and of all of a command's processes together; `file_size` is of one file, `scratch`
+    of each of /tmp and /dev/shm. `overflow` is how much of the output beyond `output` is kept in
+    a file.
     """
 
     output: int = 256 * 1024
@@ -22,14 +23,11 @@ class Limits:
     file_size: int = 1024 * MIB
     scratch: int = 256 * MIB
 
-    def prelude(self, *, count_processes: bool) -> str:
-        """Shell code that sets the limits for itself and its children, for good.
-
-        Set inside the user namespace, where the kernel counts the processes of this sandbox
-        alone; outside of one `count_processes` would count everything the user runs.
-        """
-        kib = 1024
-        settings = ["-c 0", f"-d {self.memory // kib}", f"-f {self.file_size // kib}"]
-        if count_processes:
-            settings.append(f"-u {self.processes}")
-        return "".join(f"ulimit {setting} 2>/dev/null;" for setting in settings)
+    @property
+    def of_each_process(self) -> tuple[tuple[str, int], ...]:
+        """What the kernel enforces, by the names of the RLIMIT_ constants; no core is dumped."""
+        return (
+            ("RLIMIT_CORE", 0),
+            ("RLIMIT_DATA", self.memory),
+            ("RLIMIT_FSIZE", self.file_size),
+        )

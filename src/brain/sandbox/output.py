@@ -1,12 +1,16 @@
 """What a command prints: the beginning in memory, the rest in a file of the workspace."""
 
 import os
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 from uuid import uuid4
 
 import trio
 
 _CUT_NOTE: Final = b"\n[the output went on; it was not kept]\n"
+
+Tell: TypeAlias = Callable[[bytes], Awaitable[None]]
+"""Hears output while the command runs."""
 
 
 class Output:
@@ -16,8 +20,9 @@ class Output:
     name alone, in the folder that was opened before the command ran.
     """
 
-    def __init__(self, folder: int, keep: int, overflow: int) -> None:
+    def __init__(self, folder: int, keep: int, overflow: int, tell: Tell | None = None) -> None:
         """`folder` is a descriptor of the workspace; the sizes are in bytes."""
+        self._tell = tell
         self._folder = folder
         self._keep = keep
         self._room = overflow
@@ -33,6 +38,8 @@ class Output:
 
     async def write(self, chunk: bytes) -> None:
         """Take a piece of output."""
+        if self._tell is not None:
+            await self._tell(chunk)
         room = self._keep - len(self._head) if self._file is None else 0
         self._head += chunk[:room]
         rest = chunk[room:]

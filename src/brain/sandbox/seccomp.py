@@ -6,11 +6,9 @@ All of them also need a capability that the sandbox does not have, or a namespac
 make; the filter is the second wall. Numbers are from libseccomp's tables (asm-generic for arm).
 """
 
-import os
 import platform
 import struct
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,24 +86,6 @@ def program(machine: str | None = None) -> bytes | None:
     """The filter for `machine` (default: this one) as `struct sock_filter`s; None if unknown."""
     known = _MACHINES.get(machine or platform.machine())
     return b"".join(_instructions(known)) if known is not None else None
-
-
-@contextmanager
-def passed(filter_program: bytes | None) -> Generator[tuple[tuple[str, ...], tuple[int, ...]]]:
-    """bubblewrap's option for the filter, and the descriptors to pass on with it.
-
-    Each start needs a pipe of its own: bubblewrap reads it to its end.
-    """
-    if filter_program is None:
-        yield (), ()
-        return
-    reads, writes = os.pipe2(os.O_CLOEXEC)
-    try:
-        os.write(writes, filter_program)  # under a pipe's 64 KiB: it does not block
-        os.close(writes)
-        yield ("--seccomp", str(reads)), (reads,)
-    finally:
-        os.close(reads)
 
 
 def _instructions(machine: _Machine) -> Iterator[bytes]:

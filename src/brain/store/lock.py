@@ -2,10 +2,16 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from ...errors import ConfigError, SeptemberError
+
+_PATIENCE_S: Final = 2.0
+"""How long a lock is waited for whose holder is dead. Nothing else runs in the Engine by then."""
+
+_PAUSE_S: Final = 0.01
 
 
 class BrainLock:
@@ -16,14 +22,17 @@ class BrainLock:
     """
 
     def __init__(self, brain: Path) -> None:
-        """Take the lock; raise SeptemberError BRAIN_LOCKED if somebody else has it."""
+        """Take the lock; raise SeptemberError BRAIN_LOCKED if somebody else has it.
+
+        Blocks for at most two seconds, and only if who had it is dead.
+        """
         self.path = brain.with_name(brain.name + ".lock")
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise _cannot_lock(self.path, error) from error
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
         except BlockingIOError as error:
             holder = self._holder()
             os.close(self._fd)
@@ -42,6 +51,31 @@ class BrainLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+    def _take(self) -> None:
+        """Lock the file. A holder that is dead is waited for: a child that it was just forking,
+        and that has not yet executed its program, holds the lock some milliseconds longer."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline or not self._holder_is_dead():
+                    raise
+            else:
+                return
+            time.sleep(_PAUSE_S)  # noqa: TID251  the store takes the lock in a thread
+
+    def _holder_is_dead(self) -> bool:
+        holder = self._holder()
+        try:
+            if holder is not None:
+                os.kill(holder, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
 
     def _holder(self) -> int | None:
         text = os.pread(self._fd, 32, 0).strip()

@@ -6,6 +6,7 @@ from functools import partial
 from importlib.resources.abc import Traversable
 from typing import Any, Generic, TypeAlias, TypeVar, assert_never
 
+import trio
 from outcome import Outcome
 
 from ...actors import Actor, Later, Message, Reply
@@ -78,7 +79,7 @@ class Store(Actor[StoreMessage]):
     async def started(self) -> None:
         """Lock, open, migrate. Raises ConfigError or SeptemberError saying what to do."""
         self._brain.prepare()
-        self._lock = BrainLock(self._brain.path)
+        self._lock = await trio.to_thread.run_sync(BrainLock, self._brain.path)
         try:
             await self._open()
         except Exception as error:

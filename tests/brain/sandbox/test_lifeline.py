@@ -48,6 +48,18 @@ async def test_kill_9_of_the_engine_leaves_no_command_behind(
 
 
 @pytest.mark.crash
+@pytest.mark.parametrize("mode", ["bubblewrap", "none"])
+async def test_no_moment_of_a_kill_is_too_early(mode: str, workspace: Path) -> None:
+    """From before the guard is forked until the command runs, nothing outlives the Engine."""
+    killing = [sys.executable, str(KILLING), mode, str(workspace), "15"]
+    slowest = await trio.run_process(killing, capture_stdout=True)
+    assert float(slowest.stdout) < 1
+
+
+KILLING = Path(__file__).with_name("killed_at_every_moment.py")
+
+
+@pytest.mark.crash
 async def test_a_command_outlives_the_threads_of_the_engine(workspace: Path) -> None:
     """PR_SET_PDEATHSIG follows the thread that started the program, and trio's threads retire."""
     retire_early = "import trio._core._thread_cache as cache; cache.IDLE_TIMEOUT = 0.05"

@@ -12,6 +12,11 @@ _LONGEST_S: Final = 600
 _LONGEST: Final = 100_000
 """Bytes of a command; the kernel takes no argument over 128 KiB."""
 
+_OVER: Final = {
+    "processes": "it started too many processes",
+    "memory": "its processes used too much memory",
+}
+
 
 @platform_tool(
     "bash",
@@ -56,7 +61,7 @@ def told(result: CommandResult, timeout_s: float) -> ToolOutput:
         notes.append(f"stopped after {timeout_s:g} s; it can be given longer with timeout_s")
     elif result.exit_code is None:
         error = "killed"
-        notes.append("stopped: it started too many processes")
+        notes.append(f"stopped: {_OVER.get(result.over or '', 'it was killed')}")
     elif result.exit_code:
         error = "nonzero_exit"
         notes.append(f"exit code {result.exit_code}")
