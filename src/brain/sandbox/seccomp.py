@@ -3,7 +3,9 @@
 Refused with EPERM are calls that change the machine or widen the kernel's attack surface:
 mounts, namespaces, modules, kexec, bpf, perf, userfaultfd, keyrings, io_uring, clocks, handles.
 All of them also need a capability that the sandbox does not have, or a namespace that it may not
-make; the filter is the second wall. Numbers are from libseccomp's tables (asm-generic for arm).
+make; the filter is the second wall. Nor may a file become setuid or setgid: the workspace is on
+the host, and what lies there could be run by somebody else. Numbers are from libseccomp's tables
+(asm-generic for arm).
 """
 
 import platform
@@ -33,6 +35,11 @@ _ARGUMENT: Final = 8
 _NEW_NAMESPACES: Final = 0x7E02_0080
 """CLONE_NEW{TIME,NS,CGROUP,UTS,IPC,USER,PID,NET}."""
 
+_OPENAT2: Final = 437
+_SET_ID: Final = 0o6000
+_CREATES: Final = 0o20000100
+"""O_CREAT, and what O_TMPFILE has besides O_DIRECTORY."""
+
 _TIOCSTI: Final = 0x5412
 _TIOCLINUX: Final = 0x541C
 _FAMILIES: Final = (17, 38, 40)
@@ -41,7 +48,11 @@ _FAMILIES: Final = (17, 38, 40)
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """An architecture's audit number, its calls, and where foreign calls begin (x32)."""
+    """An architecture's audit number, its calls, and where foreign calls begin (x32).
+
+    `modes` are calls with the place of a file mode among their arguments; `opens` calls with the
+    place of their flags, which the mode follows.
+    """
 
     audit: int
     refused: tuple[int, ...]
@@ -49,6 +60,8 @@ class _Machine:
     clone3: int
     ioctl: int
     socket: int
+    modes: tuple[tuple[int, int], ...]
+    opens: tuple[tuple[int, int], ...]
     foreign: int | None = None
 
 
@@ -65,6 +78,8 @@ _MACHINES: Final = {
         clone3=435,
         ioctl=16,
         socket=41,
+        modes=((90, 1), (91, 1), (268, 2), (452, 2), (85, 1), (133, 1), (259, 2)),
+        opens=((2, 1), (257, 2)),
         foreign=0x4000_0000,
     ),
     "aarch64": _Machine(
@@ -78,6 +93,8 @@ _MACHINES: Final = {
         clone3=435,
         ioctl=29,
         socket=198,
+        modes=((52, 1), (53, 2), (452, 2), (33, 2)),
+        opens=((56, 2),),
     ),
 }
 
@@ -99,23 +116,32 @@ def _instructions(machine: _Machine) -> Iterator[bytes]:
     for number in machine.refused:
         yield _op(_EQUAL, number, skip_unless=1)
         yield _op(_RETURN, _ERRNO | _EPERM)
-    # Its flags lie in memory, out of a filter's sight; without it libc takes clone.
-    yield _op(_EQUAL, machine.clone3, skip_unless=1)
-    yield _op(_RETURN, _ERRNO | _ENOSYS)
+    # Their flags lie in memory, out of a filter's sight; without them libc takes clone and openat.
+    for number in (machine.clone3, _OPENAT2):
+        yield _op(_EQUAL, number, skip_unless=1)
+        yield _op(_RETURN, _ERRNO | _ENOSYS)
     yield from _argument(machine.clone, 0, (_op(_ANY_BIT, _NEW_NAMESPACES, skip_unless=1),))
     for request in (_TIOCSTI, _TIOCLINUX):
         yield from _argument(machine.ioctl, 1, (_op(_EQUAL, request, skip_unless=1),))
     for family in _FAMILIES:
         yield from _argument(machine.socket, 0, (_op(_EQUAL, family, skip_unless=1),))
+    for call, place in machine.modes:
+        yield from _argument(call, place, (_op(_ANY_BIT, _SET_ID, skip_unless=1),))
+    for call, flags in machine.opens:
+        creates = (_op(_ANY_BIT, _CREATES, skip_unless=3), _op(_LOAD, _at(flags + 1)))
+        yield from _argument(call, flags, (*creates, _op(_ANY_BIT, _SET_ID, skip_unless=1)))
     yield _op(_RETURN, _ALLOW)
 
 
 def _argument(call: int, place: int, test: tuple[bytes, ...]) -> Iterator[bytes]:
-    """Refuse `call` if its argument (the lower half) passes `test`, which may skip one."""
-    body = (_op(_LOAD, _ARGUMENTS_AT + _ARGUMENT * place), *test, _op(_RETURN, _ERRNO | _EPERM),
-            _op(_LOAD, _NUMBER_AT))  # fmt: skip
+    """Refuse `call` if its argument (the lower half) passes `test`, which may skip what follows."""
+    body = (_op(_LOAD, _at(place)), *test, _op(_RETURN, _ERRNO | _EPERM), _op(_LOAD, _NUMBER_AT))
     yield _op(_EQUAL, call, skip_unless=len(body))
     yield from body
+
+
+def _at(place: int) -> int:
+    return _ARGUMENTS_AT + _ARGUMENT * place
 
 
 def _op(code: int, value: int, *, skip_if: int = 0, skip_unless: int = 0) -> bytes:

@@ -65,6 +65,14 @@ REFUSED = {
     "type into the terminal (TIOCSTI)": "16 0 0x5412 0",
     "paste into the console (TIOCLINUX)": "16 0 0x541C 0",
     "TIOCSTI with upper bits set": "16 0 0x100005412 0",
+    "make a descriptor's file setuid": "91 0 0o4755",
+    "make a file setgid": "90 0 0o2755",
+    "make a file setuid by its folder": "268 -100 0 0o4755",
+    "the same, with flags": "452 -100 0 0o4755 0",
+    "create a setuid file": "257 -100 0 0o100 0o4755",
+    "create a setuid file the old way": "2 0 0o101 0o6755",
+    "create a nameless setuid file": "257 -100 0 0o20200000 0o4755",
+    "mknod a setuid file": "133 0 0o104755 0",
     "a packet socket": "41 17 3 0",
     "a kernel crypto socket": "41 38 5 0",
     "a vsock socket": "41 40 1 0",
@@ -84,19 +92,20 @@ async def test_the_filter_refuses_every_call_on_the_list(workspace: Path) -> Non
 
 async def test_clone3_and_foreign_calls_do_not_exist(workspace: Path) -> None:
     (workspace / "call.py").write_text(CALL)
-    calls = ("435 0 0", "0x40000001 1 0 0")
+    calls = ("435 0 0", "437 -100 0 0 0", "0x40000001 1 0 0")
     async with running(Sandbox()) as sandbox:
         result = await _run(
             sandbox, workspace, "\n".join(f"/usr/bin/python3 call.py {one}" for one in calls)
         )
-    assert result.split() == ["ENOSYS", "ENOSYS"]
+    assert result.split() == ["ENOSYS"] * 3
 
 
 async def test_ordinary_programs_do_not_notice(workspace: Path) -> None:
     command = (
-        "/usr/bin/python3 -c 'import threading, subprocess, socket, multiprocessing as m\n"
+        "/usr/bin/python3 -c 'import os, threading, subprocess, socket, multiprocessing as m\n"
         't = threading.Thread(target=print, args=("thread",)); t.start(); t.join()\n'
         'print(subprocess.run(["echo", "child"], capture_output=True, text=True).stdout.strip())\n'
+        'open("mine", "w").close(); os.chmod("mine", 0o1755); os.open("mine", os.O_RDONLY, 0o7777)\n'
         'a, b = socket.socketpair(); a.send(b"s"); print(b.recv(1).decode())\' && git --version'
     )
     async with running(Sandbox()) as sandbox:
