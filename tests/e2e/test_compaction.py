@@ -187,7 +187,7 @@ async def test_a_kill_while_condensing_leaves_the_old_state_or_the_new(
             assert await doomed.stopped() == -SIGKILL
         events = rows(brain, "SELECT 1 FROM channel_events WHERE type = 'compaction_event'")
         assert len(compactions(brain)) == len(events) == (step == "written")
-        async with successor(env) as engine:
+        async with served(env) as engine:
             events_after = await engine.client.turn("And now?")
             assert text_of(events_after) == "Biscuit"
         assert statuses(brain)[-2:] == ["errored", "completed"]

@@ -269,7 +269,7 @@ async def test_what_an_interrupted_call_had_asked_is_withdrawn(tmp_path: Path) -
             " (SELECT tool_call_id || '#1' FROM tool_calls WHERE tool = 'bash'), kind, 'Really?',"
             " status, created_at - 1, expires_at FROM hitl_requests",
         )
-        async with successor(env) as engine:
+        async with served(env) as engine:
             async with engine.client.replay(stream.seen[-1].id, task_id="task") as rest:
                 gone = (await rest.until("hitl_resolved")).data
                 assert (gone["request_id"], gone["by"]) == ("hitl-of-bash", "cancel")
@@ -294,7 +294,7 @@ async def test_a_command_that_ran_beside_a_pending_question_is_not_run_again(
                 await stream.until("hitl_request")
                 await until(lambda: ran(tmp_path) == 1)
                 await doomed.kill()
-        async with successor(env) as engine:
+        async with served(env) as engine:
             async with engine.client.replay(stream.seen[-1].id, task_id="task") as rest:
                 await engine.client.answer("left")
                 events = stream.seen + await rest.rest()
