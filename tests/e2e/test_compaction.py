@@ -13,9 +13,9 @@ from tests.peers import Call, Find, Part, Peer, Script, provider_peer, script
 
 from .brain import rows, statuses, unpaired
 from .client import Client, named, phases, text_of
-from .crash import successor
 from .figures import FIGURES
 from .harness import engine_process, peered
+from .served import served
 from .stage import Stage, check_brain, each_provider, staged
 
 DOG = Find(r"(?i)my dog is called (\w+)", otherwise="I do not know your dog.")

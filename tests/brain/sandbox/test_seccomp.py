@@ -105,7 +105,7 @@ async def test_ordinary_programs_do_not_notice(workspace: Path) -> None:
         "/usr/bin/python3 -c 'import os, threading, subprocess, socket, multiprocessing as m\n"
         't = threading.Thread(target=print, args=("thread",)); t.start(); t.join()\n'
         'print(subprocess.run(["echo", "child"], capture_output=True, text=True).stdout.strip())\n'
-        'open("mine", "w").close(); os.chmod("mine", 0o1755); os.open("mine", os.O_RDONLY, 0o7777)\n'
+        'open("mine", "w").close(); os.chmod("mine", 0o1755); os.open("mine", 0, 0o7777)\n'
         'a, b = socket.socketpair(); a.send(b"s"); print(b.recv(1).decode())\' && git --version'
     )
     async with running(Sandbox()) as sandbox:
