@@ -1,14 +1,17 @@
 """An orchestrator that kills itself at a chosen step of one operation.
 
-Arguments: database URL, folder of the Engines, operation, step (0: none). Steps are counted
-before and after each write to the database and each verb of the backend. Prints `done` when the
-operation ended before that step was reached.
+Arguments: database URL, folder of the Engines, operation. Steps come on stdin, one a line; each
+is a fork, so that the imports are paid for once. Steps are counted before and after each write to
+the database and each verb of the backend. Answers `killed`, `done` when the operation ended
+before that step was reached, or `failed`.
 """
 
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -16,12 +19,18 @@ from uuid import UUID
 import trio
 
 from september.fleet import registry
-from september.fleet.backends.backend import Backend, Endpoint, EngineSpec, Presence
+from september.fleet.backends.backend import (
+    Backend,
+    BackendError,
+    Endpoint,
+    EngineSpec,
+    Presence,
+)
 from september.fleet.backends.subprocess import SubprocessBackend
 from september.fleet.discovery import Admit, Provision
 from september.fleet.engine_client import open_client
-from september.fleet.instances import Operation, Product
-from september.fleet.managed import Perform
+from september.fleet.instances import Engine, Operation, Product
+from september.fleet.managed import NotWell, Perform
 from september.fleet.store.database import Database, Work, event_loop
 from september.fleet.tree import Fleet, running_fleet
 
@@ -30,18 +39,24 @@ from .stage import found, settings
 T = TypeVar("T")
 
 TOY = (sys.executable, str(Path(__file__).with_name("toy_engine.py")))
-STEP = int(sys.argv[4]) if __name__ == "__main__" else 0
-
 BEFORE = {"start": (Operation.STOP,), "wake": (Operation.SLEEP,)}
+SPOILER = "spoiler:1"
+DONE = 77
 
-_count = [0, False]
+
+class Count:
+    """How many steps there were, and which is the last."""
+
+    reached = 0
+    last = 0
+    begun = False
 
 
 def step() -> None:
     """Count a step, and die at the chosen one."""
-    if _count[1]:
-        _count[0] += 1
-        if _count[0] == STEP:
+    if Count.begun:
+        Count.reached += 1
+        if Count.reached == Count.last:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -52,7 +67,23 @@ async def stepped(work: Awaitable[T]) -> T:
     return result
 
 
-class DyingBackend(SubprocessBackend):
+class Toys(SubprocessBackend):
+    """Engines that are toys; those of one image spoil the brain and do not come up."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, {}, program=TOY)
+        self.root = root
+
+    async def create(self, spec: EngineSpec) -> Endpoint:
+        if spec.image == SPOILER:
+            with sqlite3.connect(self.root / spec.engine_id.hex / "brain.sqlite") as brain:
+                brain.execute("CREATE TABLE IF NOT EXISTS spoilt (by TEXT)")
+            brain.close()
+            raise BackendError("a migration failed half-way")
+        return await super().create(spec)
+
+
+class DyingToys(Toys):
     async def create(self, spec: EngineSpec) -> Endpoint:
         return await stepped(super().create(spec))
 
@@ -71,6 +102,9 @@ class DyingBackend(SubprocessBackend):
     async def snapshot(self, engine_id: UUID, generation: int) -> str:
         return await stepped(super().snapshot(engine_id, generation))
 
+    async def restore(self, engine_id: UUID, generation: int, snapshot: str) -> None:
+        await stepped(super().restore(engine_id, generation, snapshot))
+
 
 async def _dying_write(self: Database, work: Work[T]) -> T:
     return await stepped(_write(self, work))
@@ -79,35 +113,50 @@ async def _dying_write(self: Database, work: Work[T]) -> T:
 _write = Database.write
 
 
-async def operate(fleet: Fleet, product: Product, operation: str) -> None:
-    """What is to be there first, and then the operation, counted."""
+class Stand:
+    """What may be done to one Engine."""
 
-    async def perform(what: Operation, **wanted: object) -> None:
-        engine = (await fleet.resources.database.read(registry.engines))[0]
-        outcome = await (await fleet.roster.of(engine.id)).call(Perform(what, "t", wanted))
+    def __init__(self, fleet: Fleet, product: Product) -> None:
+        self._fleet = fleet
+        self._product = product
+
+    async def provision(self) -> None:
+        found(await self._fleet.discovery.call(Provision(self._product, "ada", None)))
+
+    async def wake(self) -> None:
+        await self._fleet.discovery.call(Admit(self._product, "ada", False, True))
+
+    async def auto_restart(self) -> None:
+        engine = await self._engine()
+        await (await self._fleet.roster.of(engine.id)).call(NotWell(engine, "a test", at_once=True))
+
+    async def perform(self, operation: Operation, **wanted: object) -> None:
+        engine = await self._engine()
+        ref = await self._fleet.roster.of(engine.id)
+        outcome = await ref.call(Perform(operation, "t", wanted))
         if isinstance(outcome, Exception):
             raise outcome
 
-    async def provision() -> None:
-        found(await fleet.discovery.call(Provision(product, "ada", None)))
+    async def _engine(self) -> Engine:
+        return (await self._fleet.resources.database.read(registry.engines))[0]
 
-    async def wake() -> None:
-        await fleet.discovery.call(Admit(product, "ada", False, True))
 
+async def operate(stand: Stand, operation: str) -> None:
+    """What is to be there first, and then the operation, counted."""
     if operation != "provision":
-        await provision()
+        await stand.provision()
     for what in BEFORE.get(operation, ()):
-        await perform(what)
-    _count[1] = True
-    match operation:
-        case "provision":
-            await provision()
-        case "wake":
-            await wake()
-        case "upgrade":
-            await perform(Operation.UPGRADE, next_image="e:2")
-        case _:
-            await perform(Operation(operation))
+        await stand.perform(what)
+    special = {
+        "provision": stand.provision,
+        "wake": stand.wake,
+        "auto_restart": stand.auto_restart,
+        "upgrade": partial(stand.perform, Operation.UPGRADE, next_image="e:2"),
+        "upgrade_back": partial(stand.perform, Operation.UPGRADE, next_image=SPOILER),
+    }
+    work = special.get(operation) or partial(stand.perform, Operation(operation))
+    Count.begun = True
+    await work()
 
 
 async def main(url: str, root: Path, operation: str) -> None:
@@ -115,16 +164,30 @@ async def main(url: str, root: Path, operation: str) -> None:
     product = Product(UUID(int=1), "crash", "Crash", {})
 
     def make(_: UUID) -> Backend:
-        return DyingBackend(root, {}, program=TOY)
+        return DyingToys(root)
 
     async with event_loop(), open_client() as client:
         async with running_fleet(settings(url), make, client) as fleet:
             insert: Callable[..., Awaitable[None]] = registry.insert_product
             await fleet.resources.database.write(lambda s: insert(s, product, "h"))
-            await operate(fleet, product, operation)
-            print("done", flush=True)  # noqa: T201  the parent reads it
-            os.kill(os.getpid(), signal.SIGKILL)
+            await operate(Stand(fleet, product), operation)
+            os._exit(DONE)
+
+
+def one_life(step: int) -> str:
+    """Run an orchestrator in a fork, until it kills itself at this step or is done."""
+    pid = os.fork()
+    if not pid:
+        Count.last = step
+        os.dup2(2, 1)  # what it logs is no answer
+        try:
+            trio.run(main, sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+        finally:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return {-signal.SIGKILL: "killed", DONE: "done"}.get(code, "failed")
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+    for line in sys.stdin:
+        print(one_life(int(line)), flush=True)  # noqa: T201  the parent reads it

@@ -13,7 +13,7 @@ from september.http.orchestrator import serve
 from .crash_child import TOY
 
 
-def _toys(config: FleetConfig, _: UUID) -> Backend:
+def _toys(config: FleetConfig, fleet: UUID) -> Backend:
     return SubprocessBackend(config.orch_data_dir / "engines", {}, program=TOY)
 
 
@@ -22,6 +22,6 @@ def _announce(url: str) -> None:
 
 
 if __name__ == "__main__":
-    serve.make_backend = _toys
+    serve.make_backend = _toys  # type: ignore[attr-defined]  # replaced from outside
     config = load_fleet_config(os.environ, Path("no.env"))
     sys.exit(serve.run_orchestrator(config, on_ready=_announce))

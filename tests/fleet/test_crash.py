@@ -3,8 +3,10 @@
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,13 @@ import trio
 
 from september.fleet import audit, registry
 from september.fleet.backends.process import Process, processes_in
-from september.fleet.backends.subprocess import SubprocessBackend
 from september.fleet.engine_client import open_client
 from september.fleet.instances import Status
 from september.fleet.rounds import GoRound
 from september.fleet.store.database import Session
 from september.fleet.tree import Fleet, running_fleet
 
-from .crash_child import TOY
+from .crash_child import Toys
 from .stage import settings
 
 OUTCOMES = {
@@ -30,11 +31,20 @@ OUTCOMES = {
     "wake": ("sleeping", "running"),
     "rotate_key": ("running", "running"),
     "upgrade": ("running", "running"),
+    "upgrade_back": ("running", "running"),
+    "auto_restart": ("running", "running"),
     "destroy": ("running", None),
 }
 """Where each operation sets out from and where it leads; None is no row at all."""
 
 MOST_STEPS = 40
+LEAST_STEPS = 3
+
+BY = {name: "crash" if name in ("provision", "wake") else "t" for name in OUTCOMES}
+"""Whoever carries it on, the audit names who asked for it."""
+
+ACTIONS = {"upgrade_back": "upgrade", "auto_restart": "auto_restart_success"}
+"""What is written down of an operation, where that is not its name."""
 
 
 @pytest.fixture
@@ -49,33 +59,59 @@ def root(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("operation", OUTCOMES)
 async def test_killed_at_every_step(operation: str, database_url: str, root: Path) -> None:
-    for step in range(1, MOST_STEPS):
-        said = await _die(database_url, root, operation, step)
-        await _recover(database_url, root, operation, finished=said == b"done\n")
-        if said:
-            assert step > 3, "hardly a step was counted"
-            return
+    async with _mortals(database_url, root, operation) as die_at:
+        for step in range(1, MOST_STEPS):
+            end = await die_at(step)
+            await _recover(database_url, root, operation, finished=end == "done")
+            if end == "done":
+                assert step > LEAST_STEPS, "hardly a step was counted"
+                return
     raise AssertionError("it never ended by itself")
 
 
-async def _die(url: str, root: Path, operation: str, step: int) -> bytes:
+@asynccontextmanager
+async def _mortals(
+    url: str, root: Path, operation: str
+) -> AsyncGenerator[Callable[[int], Awaitable[str]]]:
+    """Orchestrators that die at the step one says; how each ended."""
     program = [sys.executable, "-m", "tests.fleet.crash_child", url, str(root), operation]
     log = root.parent / "child.log"
     with log.open("ab") as errors:
-        ended = await trio.run_process(
-            [*program, str(step)], capture_stdout=True, stderr=errors, check=False
+        process = await trio.lowlevel.open_process(
+            program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
         )
-    assert ended.returncode == -signal.SIGKILL, log.read_text()[-3000:]
-    return ended.stdout[-5:] if ended.stdout.endswith(b"done\n") else b""
+    assert process.stdin is not None and process.stdout is not None
+
+    async def die_at(step: int) -> str:
+        assert process.stdin is not None and process.stdout is not None
+        await process.stdin.send_all(b"%d\n" % step)
+        said = b""
+        while not said.endswith(b"\n"):
+            piece = await process.stdout.receive_some()
+            assert piece, log.read_text()[-3000:]
+            said += piece
+        end = said.decode().strip()
+        assert end in ("killed", "done"), log.read_text()[-3000:]
+        return end
+
+    try:
+        yield die_at
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.stdin.aclose()
+            await process.stdout.aclose()
+            await process.wait()
 
 
 async def _recover(url: str, root: Path, operation: str, *, finished: bool) -> None:
     """Let the successor make one round; compare; and clear the stage."""
     async with open_client() as client:
-        make = SubprocessBackend(root, {}, program=TOY)
+        make = Toys(root)
         async with running_fleet(settings(url), lambda _: make, client, spread=0) as fleet:
             with trio.fail_after(20):
                 await fleet.reconcile.call(GoRound())
+                await fleet.healing.call(GoRound())  # what it found failed, it restarts
             await _agrees(fleet, root, operation, finished=finished)
             await fleet.resources.database.write(_forget)
             await fleet.reconcile.call(GoRound())
@@ -96,7 +132,10 @@ async def _agrees(fleet: Fleet, root: Path, operation: str, *, finished: bool) -
     assert ports == {row.id: row.port for row in rows}
     assert len(_processes(root)) == (status == Status.RUNNING), "an instance too many or too few"
     entries = await database.read(lambda session: audit.entries(session, limit=1000))
-    done = [one.entry.action for one in entries].count(operation)
+    action = ACTIONS.get(operation, operation)
+    actors = [one.entry.actor for one in entries if one.entry.action == action]
+    assert set(actors) <= {audit.SYSTEM if operation == "auto_restart" else BY[operation]}
+    done = len(actors)
     assert done <= 1
     if before != after:
         assert done == (status == after), (status, [one.entry.action for one in entries])
@@ -109,6 +148,8 @@ async def _agrees(fleet: Fleet, root: Path, operation: str, *, finished: bool) -
             assert row.image == ("e:2" if operation == "upgrade" and done else row.image)
         with sqlite3.connect(root / row.id.hex / "brain.sqlite") as brain:
             assert brain.execute("SELECT count(*) >= 1 FROM boots").fetchone() == (1,)
+            spoilt = "SELECT count(*) FROM sqlite_master WHERE name = 'spoilt'"
+            assert brain.execute(spoilt).fetchone() == (0,), "the wrong copy was put back"
         brain.close()
 
 
