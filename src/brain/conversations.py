@@ -94,6 +94,16 @@ def open_turns(connection: Connection, task_id: str | None) -> frozenset[str]:
     return frozenset(turn_id for (turn_id,) in rows)
 
 
+def is_told(connection: Connection, turn_id: str) -> bool:
+    """Whether the turn is open, or the log still holds how it ended: that event goes last."""
+    found = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM channel_events WHERE turn_id = ?1) OR EXISTS (SELECT 1"
+        " FROM turns WHERE turn_id = ?1 AND status IN ('queued', 'running', 'waiting'))",
+        (turn_id,),
+    ).fetchone()
+    return bool(found and found[0])
+
+
 def last_event_at(connection: Connection, after_ms: int) -> int:
     """The id of the last event at or before a time (milliseconds); 0 when there is none."""
     found = connection.execute(

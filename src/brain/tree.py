@@ -48,6 +48,8 @@ from .memory.memory import Memory
 from .metrics.loop_lag import LoopLag
 from .metrics.metrics import EngineMetrics
 from .raven.raven import BrainTraces
+from .retention.retention import Retention, RetentionMessage
+from .retention.sweeps import Lifetimes
 from .sandbox.sandbox import Sandbox, SandboxMessage
 from .security.secrets import SecretScrubber
 from .store.brain_file import BrainFile
@@ -120,6 +122,7 @@ class EngineSpecs:
             "slots", lambda: TaskSlots(config.task_slots, config.task_queue)
         )
         self.compactor: ChildSpec[CompactorMessage] = ChildSpec("compactor", self._compactor)
+        self.retention: ChildSpec[RetentionMessage] = ChildSpec("retention", self._retention)
         self.learning: ChildSpec[LearningMessage] = ChildSpec("learning", self._learning)
         self.turns: DynamicSpec[TurnMessage] = DynamicSpec("turns")
         self.coordinator: ChildSpec[CoordinatorMessage] = ChildSpec(
@@ -148,6 +151,7 @@ class EngineSpecs:
                 SupervisorSpec("tasks", turns, strategy=Strategy.REST_FOR_ONE),
                 self.direct,
                 self.learning,
+                self.retention,
             ),
             intensity=Intensity(restarts=10, seconds=60),
         )
@@ -209,6 +213,11 @@ class EngineSpecs:
     def _compactor(self) -> Compactor:
         within = self._config.compact_timeout_s
         return Compactor(self.database(), self.herald.gateway_opener(), within)
+
+    def _retention(self) -> Retention:
+        config = self._config
+        lifetimes = Lifetimes(config.channel_state_ttl_active, config.channel_state_ttl_hitl)
+        return Retention(self.database(), lifetimes)
 
     def _learning(self) -> LearningCentre:
         config = self._config

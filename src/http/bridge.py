@@ -17,7 +17,7 @@ from ..brain.assets.definitions import load_servers
 from ..brain.assets.directory import UseServers
 from ..brain.catalog import Catalog, catalog_root, load_catalog
 from ..brain.channels.events import HitlRequest
-from ..brain.channels.replay import Following
+from ..brain.channels.replay import NEWEST, Following
 from ..brain.clock import iso
 from ..brain.conversations import Position, Summary
 from ..brain.coordinator import coordinator as tasks
@@ -98,7 +98,19 @@ class EngineBridge:
         after = accepted.after
         if accepted.attached and request.last_event_id is not None:
             after = max(after, request.last_event_id)
+        if accepted.attached and not await self._told(accepted.turn_id):
+            return self._nothing(accepted.task_id, accepted.turn_id)
         return self._stream(accepted.task_id, accepted.turn_id, after)
+
+    async def _told(self, turn_id: str) -> bool:
+        """Whether the turn will be told to its end: its events may have had their time."""
+        return await self._engine.database.read(partial(conversations.is_told, turn_id=turn_id))
+
+    def _nothing(self, task_id: str, turn_id: str) -> EventStream:
+        """A stream that ends at once."""
+        engine = self._engine
+        nothing = Following(engine.log, engine.database, task_id=task_id, after=NEWEST)
+        return EventStream(nothing, task_id, turn_id)
 
     def _stream(self, task_id: str, turn_id: str, after: int) -> EventStream:
         engine = self._engine

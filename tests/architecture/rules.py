@@ -32,8 +32,18 @@ BRAIN_LAYERS: Final[Sequence[frozenset[str]]] = (
     frozenset({"channels", "security", "store", "clock", "catalog"}),
     frozenset(
         {
-            *{"herald", "assets", "sandbox", "memory", "learning", "hitl", "raven", "skills"},
-            *{"web", "media"},
+            *{
+                "herald",
+                "assets",
+                "sandbox",
+                "memory",
+                "learning",
+                "hitl",
+                "raven",
+                "retention",
+                "skills",
+            },
+            *{"web", "media", "retention"},
         }
     ),
     frozenset({"agent"}),

@@ -93,9 +93,9 @@ async def test_tools_and_a_light_model_that_fails_do_not_poison_the_transcript(
 ) -> None:
     """Results of tools are shown in part; the summary is drawn from the words themselves."""
     big = Call("bash", {"command": "seq 1 2500"})
-    turns = [[DOG]] + [[big], [big, big], [DOG]] * 8
+    steps: tuple[Sequence[Part], ...] = ((big,), (big, big), (DOG,))
     env = {**SMALL, "LIGHT_MODEL": "scripted:demonstration"}  # has no rule for a summary
-    async with staged(provider, windowed(*turns), tmp_path, **env) as stage:
+    async with staged(provider, windowed(DOG, *steps * 8), tmp_path, **env) as stage:
         await stage.client.turn("My dog is called Biscuit.")
         for number in range(8):
             events = await stage.client.turn(chat(number) * 4)

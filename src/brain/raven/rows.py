@@ -31,8 +31,8 @@ ON CONFLICT (trace_id) DO UPDATE SET
     turn_id = CASE WHEN turn_id = '' THEN ?9 ELSE turn_id END
 """
 
-PRUNED_AT_ONCE: Final = 5_000
-"""Rows removed in one transaction: some 50 ms of the writer's time."""
+PRUNED_AT_ONCE: Final = 500
+"""Rows removed in one transaction: some milliseconds of the writer's time."""
 
 
 def keep(connection: Connection, rows: Sequence[TraceRow]) -> None:

@@ -37,7 +37,7 @@ def doom(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-    Database.write = doomed
+    setattr(Database, "write", doomed)  # noqa: B010  a method is not assigned to
 
 
 async def learn(brain: Path) -> None:
