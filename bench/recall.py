@@ -33,12 +33,11 @@ from september.brain.herald.embedder_local import LocalEmbedder
 from september.brain.herald.embeddings import EmbedderActor, EmbedderMessage, Embeddings
 from september.brain.memory import episode_search, queue
 from september.brain.memory.episode_ranking import WEIGHTS, Weights
-from september.brain.memory.episode_search import Sight
 from september.brain.memory.episodes import Episode, episode_of, write_many
 from september.brain.memory.indexer import Indexer, IndexerMessage
 from september.brain.memory.memory import Memory
 from september.brain.memory.shelves import EPISODES
-from september.brain.memory.vectors import VectorIndex
+from september.brain.memory.vectors import Sight, VectorIndex
 from september.brain.memory.words import Lexicon
 from september.brain.store.brain_file import BrainFile
 from september.brain.store.connection import Connection
@@ -49,6 +48,7 @@ Array = Any
 
 DIMENSION: Final = 1536
 VOCABULARY: Final = 20_000
+SYLLABLES: Final = [first + last for first in "bcdfghjklmnprstvwz" for last in "aeiou"]
 QUERIES: Final = 200
 BATCH: Final = 256
 SPACE: Final = "bench"
@@ -64,7 +64,7 @@ class Brain:
 
 
 @asynccontextmanager
-async def brain() -> AsyncGenerator[Brain]:
+async def brain(weights: Weights = WEIGHTS) -> AsyncGenerator[Brain]:
     """A fresh brain in a temporary folder, with the local embedder."""
     with tempfile.TemporaryDirectory() as folder:
         file = BrainFile(Path(folder) / "brain.sqlite")
@@ -82,7 +82,7 @@ async def brain() -> AsyncGenerator[Brain]:
         async with running_tree(SupervisorSpec("bench", (store, embedding, indexer))) as tree:
             database = Database(tree.ref(store))
             space = Embeddings(tree.ref(embedding), embedder.name, embedder.dimension)
-            yield Brain(database, Memory(database, space, tree.ref(indexer)))
+            yield Brain(database, Memory(database, space, tree.ref(indexer), weights))
 
 
 # Speed
@@ -97,6 +97,7 @@ class Rows:
         self._shape = shape
         share = 1 / np.arange(1, VOCABULARY + 1)
         self._share = share / share.sum()
+        self._words = ["".join(word) for word in self._rng.choice(SYLLABLES, (VOCABULARY, 3))]
 
     def vectors(self, count: int) -> Array:
         """Unit vectors: uniform on the sphere, the hardest case, or around 500 topics."""
@@ -108,7 +109,7 @@ class Rows:
     def texts(self, count: int, words: int) -> list[str]:
         """Texts of so many words."""
         picked = self._rng.choice(VOCABULARY, (count, words), p=self._share)
-        return [" ".join(f"word{number}" for number in row) for row in picked]
+        return [" ".join(self._words[number] for number in row) for row in picked]
 
 
 async def speed(sizes: Sequence[int], shape: str) -> None:
@@ -186,7 +187,7 @@ class Search:
     async def nearest(self, vector: bytes) -> dict[int, float]:
         """The vectors alone."""
         return await self.database.read(
-            partial(self.index.nearest, space=self.space, query=vector, limit=10)
+            lambda c: self.index.seen(c, Sight(self.space, vector)).nearest(c, 10)
         )
 
 
@@ -292,8 +293,7 @@ async def quality(file: Path, weights: Weights) -> None:
 async def _asked(conversation: Conversation, weights: Weights) -> tuple[list[float], list[float]]:
     five: list[float] = []
     ten: list[float] = []
-    async with brain() as under:
-        under.memory.weights = weights
+    async with brain(weights) as under:
         await under.memory.write(partial(write_many, episodes=conversation.episodes))
         await under.memory.settled(60)
         for question, evidence, _ in conversation.questions:

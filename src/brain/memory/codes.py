@@ -1,112 +1,125 @@
 """Two bits for each number of a vector: a coarse copy that is fast to compare.
 
-A unit vector's numbers are near normal with variance 1/d, so the four steps -3, -1, 1, 3 times
-half a standard deviation keep 94 % of a cosine's information (Max, 1960). Codes are compared by
-counting bits. Planes lie one word after another (`[word, row]`), so that each operation runs over
-all rows at once.
+A rotated unit vector's numbers are near normal with variance 1/d, so four levels, -3, -1, 1 and 3
+times half a standard deviation, keep 94 % of a cosine's information (Max, 1960). A level is two
+bits, `(level + 3) / 2`; the high one is the sign. Codes are compared by counting bits. Planes lie
+one word after another (`[word, row]`), so that each operation runs over many rows at once.
 """
 
-from math import sqrt
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable
+from math import pi, sqrt
+from typing import Final
 
-Array: TypeAlias = Any
-"""A numpy array: numpy is loaded late, with the first vector."""
+from .rotation import WORD, Array, rotated, size_of
 
 QUERY_BITS: Final = 4
-"""Bits for each number of a query: more changes no result (measured; docs/memory.md)."""
+"""Bits for each number of a query: more change no result (measured with `bench/recall.py`)."""
 
 _STEP: Final = 0.9957
 """Distance of the four levels in standard deviations: the best for a normal distribution."""
 
-
 _GAIN: Final = 1.7703
 """Mean of a standard normal number times its level."""
 
-BLOCK: Final = 8192
+_SIGN_GAIN: Final = sqrt(2 / pi)
+"""Mean of a standard normal number times its sign."""
+
+NOISE_OF_AGREEMENT: Final = 1.21
+NOISE_OF_SIGNS: Final = 0.80
+NOISE_OF_CODES: Final = 0.39
+"""Standard errors of the three estimates, times the root of the dimension, near a cosine of 0."""
+
+BLOCK: Final = 4096
 """Rows that are compared at once: so many that what lies between stays in the processor's cache."""
 
 
-def words_of(dimension: int) -> int:
-    """64-bit words in one plane."""
-    return -(-dimension // 64)
-
-
 def encode(vectors: Array) -> Array:
-    """Codes of float32 vectors `[n, d]`, as `[n, 2 * words]` of uint64: signs, then magnitudes."""
+    """Codes of float32 unit vectors `[n, d]`, as `[n, words]` of uint64: high bits, then low."""
     import numpy as np
 
-    rows, dimension = vectors.shape
-    large = np.abs(vectors) > _STEP / np.sqrt(dimension)
-    planes = np.zeros((rows, 2, words_of(dimension) * 8), np.uint8)
-    used = -(-dimension // 8)
-    planes[:, 0, :used] = np.packbits(vectors > 0, axis=1)
-    planes[:, 1, :used] = np.packbits(large, axis=1)
+    turned = rotated(vectors)
+    rows, size = turned.shape
+    high = turned > 0
+    large = np.abs(turned) > _STEP / sqrt(size)
+    planes = np.packbits(np.stack((high, high == large), axis=1), axis=2)
     return planes.reshape(rows, -1).view("<u8")
 
 
+def words_of(dimension: int) -> int:
+    """64-bit words of a code."""
+    return 2 * size_of(dimension) // WORD
+
+
 class CodedQuery:
-    """A query in bit planes, ready to be compared with any number of codes."""
+    """A query in bit planes. Its estimates of cosines, from rough and fast to fine and slow."""
 
     def __init__(self, vector: Array) -> None:
         import numpy as np
 
-        dimension = len(vector)
-        self._words = words_of(dimension)
-        top = float(np.abs(vector).max()) or 1.0
-        scaled: Array = (vector / top + 1) / 2 * (2**QUERY_BITS - 1)
-        padded = np.zeros(self._words * 64, np.uint8)
-        padded[:dimension] = scaled.round()  # whole numbers below 2**QUERY_BITS
-        self._planes = [np.packbits((padded >> bit) & 1).view("<u8") for bit in range(QUERY_BITS)]
+        turned = rotated(vector[None])[0]
+        self.size = len(turned)
+        self._words = self.size // WORD
+        self._signs = _column(turned > 0)
+        top = float(np.abs(turned).max()) or 1.0
+        steps = ((turned / top + 1) / 2 * (2**QUERY_BITS - 1)).round().astype(np.uint8)
+        self._steps = [_column((steps >> bit) & 1) for bit in range(QUERY_BITS)]
         self._middle = (2**QUERY_BITS - 1) / 2
-        self._scale = top / self._middle / (_GAIN * sqrt(dimension))
+        self._sum = float(steps.sum(dtype=np.int64)) - self._middle * self.size
+        self._unit = top / self._middle / sqrt(self.size)
 
-    def signs(self, planes: Array, ones: Array) -> Array:
-        """How well each row's signs agree, higher is better; only the order means something.
+    def agreement(self, planes: Array) -> Array:
+        """Cosines by how many signs are the same on both sides (Charikar, 2002)."""
+        import numpy as np
 
-        `ones` is the number of set signs of each row. The lowest bit of the query is left out.
-        """
-        total = self._counted(planes[: self._words], lowest=1)
-        return total - ones * (self._middle - 0.5)
+        apart = _counted(planes[: self._words], self._signs, np.bitwise_xor)
+        return np.cos(apart * np.float32(pi / self.size))
+
+    def signs(self, planes: Array) -> Array:
+        """Cosines by the rows' signs alone."""
+        high = self._weighted(planes[: self._words])
+        return (2 * high - self._sum) * (self._unit / _SIGN_GAIN)
 
     def cosines(self, planes: Array) -> Array:
-        """Estimated cosines, without bias, by rows that are not too few.
-
-        A number is `sign * (1 + 2 * large)`. With bits s, l and steps v - middle for the query,
-        it is (2s - 1)(1 + 2l) = 2s + 4sl - 2l - 1.
-        """
-        signs, large = planes[: self._words], planes[self._words :]
-        by_sign, by_both = self._weighted(signs), self._weighted(signs & large)
-        return (2 * by_sign + 4 * by_both - 2 * self._weighted(large)) * self._scale
+        """Cosines by the whole codes."""
+        high = self._weighted(planes[: self._words])
+        low = self._weighted(planes[self._words :])
+        return (4 * high + 2 * low - 3 * self._sum) * (self._unit / _GAIN)
 
     def _weighted(self, plane: Array) -> Array:
         """Sum of (step - middle) over the bits that are set, for each row."""
-        return self._counted(plane) - ones_of(plane, self._words) * self._middle
-
-    def _counted(self, plane: Array, lowest: int = 0) -> Array:
-        """Sum of the query's steps over the bits that are set, for each row."""
         import numpy as np
 
-        rows = plane.shape[1]
-        total = np.zeros(rows, np.float32)
-        both, bits = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint8)
-        for start in range(0, rows, BLOCK):
-            block = plane[:, start : start + BLOCK]
-            size = block.shape[1]
-            for bit in range(lowest, QUERY_BITS):
-                counted = np.zeros(size, np.uint16)
-                for word, mask in enumerate(self._planes[bit]):
-                    np.bitwise_and(block[word], mask, out=both[:size])
-                    np.bitwise_count(both[:size], out=bits[:size])
-                    counted += bits[:size]
-                total[start : start + size] += counted * np.float32(2**bit)
+        total = ones_of(plane) * np.float32(-self._middle)
+        for bit, steps in enumerate(self._steps):
+            total += _counted(plane, steps, np.bitwise_and) * np.float32(2**bit)
         return total
 
 
-def ones_of(planes: Array, words: int) -> Array:
-    """The number of bits that are set in the first `words` of each row."""
+def _column(bits: Array) -> Array:
+    """Bits as 64-bit words, one below the other."""
     import numpy as np
 
-    number = np.zeros(planes.shape[1], np.uint16)
-    for word in range(words):
-        number += np.bitwise_count(planes[word])
+    return np.packbits(bits).view("<u8")[:, None]
+
+
+def _counted(plane: Array, mask: Array, combined: Callable[..., object]) -> Array:
+    """For each row the bits that are set after its words are combined with those of `mask`."""
+    import numpy as np
+
+    words, rows = plane.shape
+    block = min(rows, BLOCK)
+    mixed, bits = np.empty((words, block), np.uint64), np.empty((words, block), np.uint8)
+    number = np.empty(rows, np.uint16)
+    for start in range(0, rows, BLOCK):
+        size = min(BLOCK, rows - start)
+        combined(plane[:, start : start + size], mask, out=mixed[:, :size])
+        np.bitwise_count(mixed[:, :size], out=bits[:, :size])
+        np.add.reduce(bits[:, :size], axis=0, dtype=np.uint16, out=number[start : start + size])
     return number
+
+
+def ones_of(plane: Array) -> Array:
+    """The number of bits that are set, for each row."""
+    import numpy as np
+
+    return np.add.reduce(np.bitwise_count(plane), axis=0, dtype=np.uint16)

@@ -8,13 +8,13 @@ third, each in turn, and then rounded; `docs/memory.md` has what each is worth.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log
 from typing import Final
 
-from .codes import Array
 from .dates import named_date
-from .episodes import Episode
-from .words import Query, stems
+from .episode_words import Occurrences, occurrences
+from .episodes import Line
+from .rotation import Array
+from .words import Query
 
 REACH: Final = 2
 """Neighbours on either side that count."""
@@ -29,7 +29,6 @@ K1: Final = 1.2
 B: Final = 0.75
 """BM25's usual constants, those of FTS5."""
 
-_SPEAKER: Final = re.compile(r"\s*([^:\n]{1,40}):\s")
 _ASIDE: Final = re.compile(r"\s*[\[(][^\])]*[\])]\s*$")
 
 
@@ -58,51 +57,45 @@ class Weights:
 WEIGHTS: Final = Weights()
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An episode with its row number, which says what was written before and after it."""
-
-    rowid: int
-    episode: Episode
-
-
 def rank(
     query: Query,
-    rows: Sequence[Candidate],
+    lines: Sequence[Line],
     cosines: Mapping[int, float],
     now: int,
     weights: Weights = WEIGHTS,
 ) -> dict[int, float]:
-    """Score every row, higher is better. `rows` come by rowid, with the neighbours they have."""
+    """Score every line, higher is better. They come by rowid, with the neighbours they have."""
     import numpy as np
 
-    around = _neighbours(rows)
-    meaning = np.array([max(cosines.get(row.rowid, 0.0), 0.0) for row in rows])
-    date = named_date(query.text)
+    ids = np.array([line.rowid for line in lines])
+    times = np.array([line.occurred_at for line in lines])
+    around = _neighbours(ids, times)
+    meaning = np.array([max(cosines.get(line.rowid, 0.0), 0.0) for line in lines])
+    read = occurrences(query, lines)
+    age = np.maximum(now - times, 0)
     score = (
-        weights.words * _words(query, rows, around)
+        weights.words * _words(query, read, around)
         + weights.meaning * meaning
         + weights.context * _mean(meaning, around)
-        + weights.header * _header(query, rows)
-        + weights.length * np.array([log(1 + len(row.episode.value.split())) for row in rows])
-        + weights.question * np.array([_asks(row.episode) for row in rows])
-        + weights.recency * np.array([_recency(row.episode, now) for row in rows])
+        + weights.header * _header(query, read)
+        + weights.length * np.log(2 + np.array([_said(line).count(" ") for line in lines]))
+        + weights.question * np.array([_asks(line) for line in lines])
+        + weights.recency * 0.5 ** (age / HALF_LIFE_MS)
     )
+    date = named_date(query.text)
     if date is not None:
-        score += weights.date * np.array([date.fit(row.episode.occurred_at) for row in rows])
-    return {row.rowid: float(one) for row, one in zip(rows, score, strict=True)}
+        score += weights.date * np.array([date.fit(line.occurred_at) for line in lines])
+    return dict(zip(ids.tolist(), score.tolist(), strict=True))
 
 
-def _neighbours(rows: Sequence[Candidate]) -> Array:
+def _neighbours(ids: Array, times: Array) -> Array:
     """For each row the places of itself and its neighbours, as `[2 * REACH + 1, n]`; -1: none."""
     import numpy as np
 
-    ids = np.array([row.rowid for row in rows])
-    times = np.array([row.episode.occurred_at for row in rows])
-    places = np.arange(len(rows))
-    found = np.full((2 * REACH + 1, len(rows)), -1)
+    places = np.arange(len(ids))
+    found = np.full((2 * REACH + 1, len(ids)), -1)
     for line, step in enumerate(range(-REACH, REACH + 1)):
-        inside = places[(places + step >= 0) & (places + step < len(rows))]
+        inside = places[(places + step >= 0) & (places + step < len(ids))]
         other = inside + step
         near = (np.abs(ids[other] - ids[inside]) <= abs(step)) & (
             np.abs(times[other] - times[inside]) <= SITTING_MS
@@ -121,52 +114,31 @@ def _mean(values: Array, around: Array) -> Array:
     return _sum(values, around) / (around >= 0).sum(axis=0)
 
 
-def _words(query: Query, rows: Sequence[Candidate], around: Array) -> Array:
+def _words(query: Query, read: Occurrences, around: Array) -> Array:
     """BM25 of each row together with its neighbours, as a share of the best."""
     import numpy as np
 
-    place = {stem: at for at, stem in enumerate(query.stems)}
-    counts = np.zeros((len(place), len(rows)))
-    lengths = np.zeros(len(rows))
-    for at, row in enumerate(rows):
-        said = stems(_text(row.episode))
-        lengths[at] = len(said)
-        for stem in said:
-            if stem in place:
-                counts[place[stem], at] += 1
-    counts, lengths = _sum(counts, around), _sum(lengths, around)
+    counts, lengths = _sum(read.counts, around), _sum(read.lengths, around)
     damped = counts + K1 * (1 - B + B * lengths / max(lengths.mean(), 1.0))
     scores = (np.array(query.rarity)[:, None] * counts * (K1 + 1) / damped).sum(axis=0)
     best = scores.max(initial=0.0)
     return scores / best if best else scores
 
 
-def _header(query: Query, rows: Sequence[Candidate]) -> Array:
+def _header(query: Query, read: Occurrences) -> Array:
     """The share of the names asked for that an episode is about; of those that any is about."""
     import numpy as np
 
-    wanted = query.names or frozenset(query.stems)
-    headers = [wanted.intersection(stems(_heading(row.episode))) for row in rows]
-    known = len(frozenset[str]().union(*headers)) or 1
-    return np.array([len(header) / known for header in headers])
+    wanted = [not query.names or stem in query.names for stem in query.stems]
+    found = read.headings[np.array(wanted, bool)] > 0
+    known = int(found.any(axis=1).sum()) or 1
+    return found.sum(axis=0) / known
 
 
-def _heading(episode: Episode) -> str:
-    speaker = _SPEAKER.match(episode.value)
-    spoken = speaker[1] if speaker else ""
-    return f"{episode.key} {episode.description[:200]} {spoken}"
+def _said(line: Line) -> str:
+    return line.value or line.description
 
 
-def _text(episode: Episode) -> str:
-    if episode.value.startswith(episode.description):
-        return f"{episode.key} {episode.value}"
-    return f"{episode.key} {episode.description} {episode.value}"
-
-
-def _asks(episode: Episode) -> bool:
-    value = episode.value
-    return "?" in value and _ASIDE.sub("", value).rstrip().endswith("?")
-
-
-def _recency(episode: Episode, now: int) -> float:
-    return float(0.5 ** (max(now - episode.occurred_at, 0) / HALF_LIFE_MS))
+def _asks(line: Line) -> bool:
+    said = _said(line)
+    return "?" in said and _ASIDE.sub("", said).rstrip().endswith("?")

@@ -3,23 +3,14 @@
 from dataclasses import dataclass
 from typing import Final
 
-from ..herald.embeddings import Vector
 from ..store.connection import Connection
-from .episode_ranking import REACH, WEIGHTS, Candidate, Weights, rank
-from .episodes import Episode, by_rowid
-from .vectors import VectorIndex
+from .episode_ranking import REACH, WEIGHTS, Weights, rank
+from .episodes import Episode, by_rowid, lines
+from .vectors import Sight, VectorIndex
 from .words import Query
 
-POOL: Final = 32
+POOL: Final = 20
 """Candidates that each list gives; their neighbours come along."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """The vector of a query, and the space it lives in."""
-
-    space: int
-    vector: Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +33,19 @@ def search(
 ) -> tuple[Hit, ...]:
     """The episodes that answer best, best first. Without `sight` by their words alone."""
     pool = max(POOL, limit)
-    found = _by_words(connection, query, pool)
-    cosines: dict[int, float] = {}
-    if sight is not None:
-        cosines = index.nearest(connection, sight.space, sight.vector, 4 * pool)
-        found = found | set(list(cosines)[:pool])
-    if not found:
-        return ()
+    view = index.seen(connection, sight) if sight is not None else None
+    near = view.nearest(connection, pool) if view is not None else {}
+    found = _by_words(connection, query, pool) | near.keys()
     candidates = _widened(found, REACH)
-    rows = by_rowid(connection, sorted(_widened(candidates, REACH)))
-    if sight is not None:
-        unseen = [rowid for rowid in rows if rowid not in cosines]
-        cosines |= index.estimates(sight.vector, unseen)
-    lines = [Candidate(rowid, episode) for rowid, episode in rows.items()]
-    scores = rank(query, lines, cosines, now, weights)
-    best = sorted(
-        (rowid for rowid in rows if rowid in candidates),
-        key=lambda rowid: (-scores[rowid], -rowid),
-    )
-    return tuple(Hit(rows[rowid], round(scores[rowid], 6)) for rowid in best[:limit])
+    rows = lines(connection, _widened(candidates, REACH))
+    if not rows:
+        return ()
+    unseen = [line.rowid for line in rows if line.rowid not in near]
+    cosines = near | view.cosines(connection, unseen) if view is not None else {}
+    scores = rank(query, rows, cosines, now, weights)
+    best = sorted(candidates & scores.keys(), key=lambda rowid: (-scores[rowid], -rowid))[:limit]
+    episodes = by_rowid(connection, best)
+    return tuple(Hit(episodes[rowid], round(scores[rowid], 6)) for rowid in best)
 
 
 def _by_words(connection: Connection, query: Query, limit: int) -> set[int]:

@@ -1,9 +1,9 @@
 """Episodes: what happened, as it is remembered."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,20 @@ class Episode:
     source: str
     occurred_at: int
     created_at: int
+
+
+class Line(NamedTuple):
+    """What ranking looks at. `rowid` says what was written before and after it."""
+
+    rowid: int
+    key: str
+    description: str
+    value: str
+    occurred_at: int
+
+
+READ: Final = 20_000
+"""Characters of a value that ranking looks at; the keyword index has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,17 @@ def write_many(
             for one in episodes
         ],
     )
+
+
+def lines(connection: Connection, rowids: Iterable[int]) -> list[Line]:
+    """What ranking looks at of those of these rows that are there and not forgotten, by rowid."""
+    rows = connection.execute(
+        f"SELECT rowid, key, description, substr(value, 1, {READ}), occurred_at FROM episodes"
+        " WHERE rowid IN (SELECT value FROM json_each(?)) AND forgotten_at IS NULL"
+        " ORDER BY rowid",
+        (msgspec.json.encode(list(rowids)).decode(),),
+    )
+    return list(map(Line._make, rows))
 
 
 def by_rowid(connection: Connection, rowids: Sequence[int]) -> dict[int, Episode]:

@@ -6,10 +6,9 @@ from typing import Final
 
 from ..store.connection import Connection
 from . import knowledge, social
-from .episode_search import Sight
 from .knowledge import Fact
 from .social import Edge, Node
-from .vectors import VectorIndex
+from .vectors import Sight, VectorIndex
 from .words import Query
 
 POOL: Final = 100
@@ -102,7 +101,7 @@ def _fused(
         by_words = [rowid for (rowid,) in rows]
     near: list[int] = []
     if sight is not None:
-        cosines = index.nearest(connection, sight.space, sight.vector, POOL)
+        cosines = index.seen(connection, sight).nearest(connection, POOL)
         near = [rowid for rowid, cosine in cosines.items() if cosine >= NEAR_ENOUGH]
     return _by_rank((by_words, near))
 

@@ -13,14 +13,14 @@ from ..herald.embeddings import Embeddings
 from ..store.connection import Connection
 from ..store.database import Database
 from . import episode_search, fact_search
-from .episode_ranking import WEIGHTS
-from .episode_search import Hit, Sight
+from .episode_ranking import WEIGHTS, Weights
+from .episode_search import Hit
 from .fact_search import FactHit, NodeHit
 from .indexer import AwaitDrained, GetProgress, IndexerMessage, Wake
 from .queue import Progress
 from .recall import Recalled, interleaved, shown
 from .shelves import EPISODES, KNOWLEDGE, SHELVES, SOCIAL, Shelf
-from .vectors import VectorIndex, space_number
+from .vectors import Sight, VectorIndex, space_number
 from .words import Lexicon, Query
 
 T = TypeVar("T")
@@ -37,14 +37,18 @@ class Memory:
     """
 
     def __init__(
-        self, database: Database, embeddings: Embeddings, indexer: ActorRef[IndexerMessage]
+        self,
+        database: Database,
+        embeddings: Embeddings,
+        indexer: ActorRef[IndexerMessage],
+        weights: Weights = WEIGHTS,
     ) -> None:
         self._database = database
         self._embeddings = embeddings
         self._indexer = indexer
         self._lexicons = {shelf.name: Lexicon(shelf.name, shelf.table) for shelf in SHELVES}
         self._indexes = {shelf.name: VectorIndex(shelf.vectors) for shelf in SHELVES}
-        self.weights = WEIGHTS
+        self._weights = weights
 
     async def search_episodes(self, text: str, limit: int) -> tuple[Hit, ...]:
         """The episodes that answer `text` best, best first."""
@@ -57,7 +61,7 @@ class Memory:
                 index=self._indexes[EPISODES.name],
                 limit=limit,
                 now=now_ms(),
-                weights=self.weights,
+                weights=self._weights,
             )
         )
 

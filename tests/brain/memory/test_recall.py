@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ import trio
 from september.brain.herald.embeddings import Vector
 from september.brain.herald.provider import Fault, ProviderError
 from september.brain.memory import integrity, vectors
-from september.brain.memory.codes import CodedQuery, encode, ones_of
+from september.brain.memory.codes import NOISE_OF_CODES, CodedQuery, encode
 from september.brain.memory.dates import named_date
 from september.brain.memory.episode_ranking import SITTING_MS
 from september.brain.memory.episodes import Episode, episode_of, write_many
 from september.brain.memory.forget import forget
 from september.brain.memory.social import write_edge, write_node
-from september.brain.memory.vectors import VectorIndex
+from september.brain.memory.vectors import Sight, VectorIndex
 from september.brain.store.connection import Connection
 
 from .conftest import Mind, mind_in
@@ -247,8 +248,13 @@ async def test_another_embedder_re_embeds_every_row_and_search_works_meanwhile(
         assert all(one.sound for one in await checked(mind))
 
 
-def unit(shape: tuple[int, int], seed: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+Matrix: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[np.float32]]"
+Numbers: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float32]]"
+
+
+def unit(shape: tuple[int, int], seed: int, spread: "Numbers | None" = None) -> Matrix:
     drawn = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    drawn = drawn if spread is None else drawn * spread
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 
@@ -257,21 +263,24 @@ def test_coded_vectors_are_ordered_nearly_as_their_cosines(dimension: int) -> No
     rows, query = unit((2000, dimension), 1), unit((1, dimension), 2)[0]
     planes = encode(rows).T
     coded = CodedQuery(query)
-    words = len(planes) // 2
-    whole = np.corrcoef(coded.cosines(planes), rows @ query)[0, 1]
-    signs = np.corrcoef(coded.signs(planes, ones_of(planes, words)), rows @ query)[0, 1]
-    assert whole > 0.9 and whole > signs > 0.7
+    looks = coded.agreement(planes), coded.signs(planes), coded.cosines(planes)
+    rough, better, whole = (np.corrcoef(look, rows @ query)[0, 1] for look in looks)
+    assert whole > 0.9 and whole > better > 0.7 and better > rough > 0.55
+    assert np.abs(looks[2] - rows @ query).max() < 5 * NOISE_OF_CODES / np.sqrt(coded.size)
 
 
-async def test_the_nearest_of_many_are_those_of_brute_force(mind: Mind) -> None:
-    rows, queries = unit((9000, 256), 3), unit((20, 256), 4)
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+async def test_the_nearest_of_many_are_those_of_brute_force(mind: Mind, decay: float) -> None:
+    """Also where a few numbers of a vector vary far more than the others."""
+    spread = np.arange(1, 257, dtype=np.float32) ** -decay
+    rows, queries = unit((9000, 256), 3, spread), unit((20, 256), 4, spread)
     items = {at + 1: row.tobytes() for at, row in enumerate(rows)}
     await mind.database.write(partial(vectors.put, table="episodes_vec", space=1, vectors=items))
     index = VectorIndex("episodes_vec")
     shared = 0
     for query in queries:
         near = await mind.database.read(
-            partial(index.nearest, space=1, query=query.tobytes(), limit=10)
+            lambda db, q=query: index.seen(db, Sight(1, q.tobytes())).nearest(db, 10)
         )
         best = np.argsort(-(rows @ query))[:10] + 1
         shared += len(near.keys() & set(best.tolist()))
