@@ -33,7 +33,8 @@ def page(connection: Connection, limit: int, below: Position | None) -> tuple[Su
     before = (below.updated_at, below.task_id) if below is not None else (2**62, "")
     rows = connection.execute(
         "SELECT task_id, title, agent, created_at, updated_at FROM conversations"
-        " WHERE (updated_at, task_id) < (?, ?) ORDER BY updated_at DESC, task_id DESC LIMIT ?",
+        " WHERE (updated_at, task_id) < (?, ?) AND parent_task_id IS NULL"
+        " ORDER BY updated_at DESC, task_id DESC LIMIT ?",
         (*before, limit),
     )
     return tuple(Summary(*row) for row in rows)
@@ -52,6 +53,7 @@ def show(connection: Connection, task_id: str) -> tuple[Summary, tuple[StoredMes
 
 def forget(connection: Connection, task_id: str) -> None:
     """Delete a conversation: turns, transcript, events and questions. Raises TASK_NOT_FOUND."""
+    family = _with_sub_agents(connection, task_id)
     connection.execute("DELETE FROM conversations WHERE task_id = ?", (task_id,))
     if not connection.changes():
         raise _unknown(task_id)
@@ -63,7 +65,17 @@ def forget(connection: Connection, task_id: str) -> None:
         "trajectories",
         "learning_signals",
     ):
-        connection.execute(f"DELETE FROM {table} WHERE task_id = ?", (task_id,))
+        connection.executemany(f"DELETE FROM {table} WHERE task_id = ?", family)
+
+
+def _with_sub_agents(connection: Connection, task_id: str) -> list[tuple[str]]:
+    """A task, and the tasks of the sub-agents it called."""
+    rows = connection.execute(
+        "WITH RECURSIVE family (id) AS (SELECT ?1 UNION SELECT task_id FROM conversations"
+        "  JOIN family ON parent_task_id = family.id) SELECT id FROM family",
+        (task_id,),
+    )
+    return [(found,) for (found,) in rows]
 
 
 def signal(
@@ -88,7 +100,7 @@ def open_turns(connection: Connection, task_id: str | None) -> frozenset[str]:
     """The turns of a task, or of all (None), that have not written their last event."""
     rows = connection.execute(
         "SELECT turn_id FROM turns WHERE status IN ('queued', 'running', 'waiting')"
-        " AND (?1 IS NULL OR task_id = ?1)",
+        " AND parent_turn_id IS NULL AND (?1 IS NULL OR task_id = ?1)",
         (task_id,),
     )
     return frozenset(turn_id for (turn_id,) in rows)

@@ -22,6 +22,7 @@ from ..traces.recorder import Recorder
 from ..traces.render import Renderer
 from ..traces.telemetry import TelemetrySpecs
 from .agent.compaction.compactor import Compactor, CompactorMessage
+from .agent.delegation import Delegation
 from .agent.direct import DirectCalls, DirectMessage
 from .agent.offer import check_catalog
 from .agent.toolbox import toolbox
@@ -245,8 +246,13 @@ class EngineSpecs:
             scrubber=self.scrubber,
             workspaces=config.workspace_root,
             roots=config.allowed_roots,
+            delegates=Delegation(config.sub_agent_slots).tools,
             limits=Limits(
                 max_iterations=config.max_iterations,
+                sub_agent_depth=config.sub_agent_depth,
+                sub_agent_iterations=config.sub_agent_max_iterations,
+                sub_agent_tokens=config.sub_agent_max_tokens,
+                planner=config.planner_model is not None,
                 concurrent_tools=config.claude_code_max_tool_use_concurrency,
                 max_tokens=config.max_tokens,
                 compaction=config.reactive_compact_enabled,

@@ -34,6 +34,11 @@ A turn opens with `thread_lifecycle` *started*. Its last event is `thread_lifecy
 *cancelled*, or the `error` that follows *errored*. A reader must skip events and fields that it
 does not know.
 
+An event that comes from a sub-agent, and not from the agent that the user speaks to, has one more
+field: `sub_agent`, `{agent, call_id}`. `call_id` is the `tool_call_id` of the call that runs it;
+for one further in, those of all calls that lead to it, outermost first, joined by `/`. To show the
+answer alone, leave out the `text_delta` events that have it.
+
 ## Events
 """
 

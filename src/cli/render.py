@@ -18,6 +18,7 @@ from ..brain.channels.events import (
     MediaLeftOut,
     MemoryRetrieval,
     PermissionPrompt,
+    SubAgent,
     TextDelta,
     ThinkingDelta,
     ThreadLifecycle,
@@ -74,6 +75,9 @@ class Renderer:
 
     def show(self, event: Event) -> None:
         """Print one event."""
+        if isinstance(event.sub_agent, SubAgent):
+            self._nested(event, event.sub_agent.agent)
+            return
         match event:
             case TextDelta(text=text):
                 self._write("text", text)
@@ -89,6 +93,18 @@ class Renderer:
                 self._phase(phase)
             case Error(error=code, message=message):
                 self._line(f"✗ {code}: {message}", "bold red", whole=True)
+            case _:
+                self._aside(event)
+
+    def _nested(self, event: Event, agent: str) -> None:
+        """What a sub-agent does; what it says comes as the result of the call that runs it."""
+        match event:
+            case ToolCall(tool=tool, input=arguments):
+                self._line(f"  ▸ {agent}: {tool}  {summary(arguments)}", "dim")
+            case ToolResult(tool=tool, error=str(error)):
+                self._line(f"  ✗ {agent}: {tool}  {error}", "red")
+            case Usage():
+                self._tally.add(event)
             case _:
                 self._aside(event)
 

@@ -111,6 +111,14 @@ class EngineConfig:
     claude_code_max_tool_use_concurrency: int = setting(
         number(1), "10", "Tool calls of one message that run at once"
     )
+    sub_agent_slots: int = setting(number(1), "8", "Sub-agents that run at once, at each depth")
+    sub_agent_depth: int = setting(number(0), "2", "How deep sub-agents may call others; 0: none")
+    sub_agent_max_iterations: int = setting(
+        number(1), "10", "Model calls that one sub-agent may make"
+    )
+    sub_agent_max_tokens: int = setting(
+        number(1), "32768", "Most tokens that one sub-agent may write in all"
+    )
     compact_at: float = setting(SHARE, "0.8", "Share of the context window at which to compact")
     compact_timeout_s: float = setting(
         SECONDS, "60", "Time that a model gets to condense a conversation"

@@ -203,7 +203,11 @@ async def test_media_have_a_limit_of_their_own_and_texts_keep_theirs(tmp_path: P
         noise = picture(900, 900, noise=True)
         assert 2**20 < len(base64(noise)) < 3_000_000
         await stage.client.turn(media=[block("image", "image/png", noise)])
-        for body in ({"message": "x" * 2**21}, {"media": [block("image", "image/png", noise)] * 2}):
+        too_much: list[dict[str, Any]] = [
+            {"message": "x" * 2**21},
+            {"media": [block("image", "image/png", noise)] * 2},
+        ]
+        for body in too_much:
             with pytest.raises(Refused) as refused:
                 await stage.client.turn(**body)
             assert (refused.value.status, refused.value.error) == (413, "PAYLOAD_TOO_LARGE")

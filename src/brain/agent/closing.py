@@ -13,6 +13,7 @@ import msgspec
 
 from ...actors import ActorRef
 from ...errors import SeptemberError
+from ..channels.channel import Channel
 from ..channels.events import Error, Event, ThreadLifecycle, ToolResult
 from ..channels.log import LogMessage, append
 from ..clock import new_id, now_ms, timestamp
@@ -20,6 +21,7 @@ from ..herald.conversation import ChatMessage, TextBlock
 from ..store.connection import Connection
 from ..store.database import Database
 from . import transcript
+from .nested_records import close_below, ended, unstored_text
 from .transcript import StoredCall
 
 Phase: TypeAlias = Literal["cancelled", "errored"]
@@ -52,6 +54,15 @@ class _Remains:
     calls: tuple[StoredCall, ...]
 
 
+async def complete(channel: Channel, task_id: str, turn_id: str) -> None:
+    """End a turn that did what it was to do."""
+    closed = ThreadLifecycle(
+        phase="completed", task_id=task_id, turn_id=turn_id, timestamp=timestamp()
+    )
+    done = partial(finish, task_id=task_id, turn_id=turn_id, status="completed")
+    await channel.commit(closed, also=done)
+
+
 async def close(
     database: Database, log: ActorRef[LogMessage], task_id: str, turn_id: str, ending: Ending
 ) -> None:
@@ -62,7 +73,7 @@ async def close(
     remains = await database.read(partial(_remains, turn_id=turn_id))
     if remains is None:
         return
-    calls = tuple(_ended(call, ending.reason) for call in remains.calls)
+    calls = tuple(ended(call, ending.reason) for call in remains.calls)
     told = [_told(call) for call, was in zip(calls, remains.calls, strict=True) if call is not was]
     events = (*told, *_last_words(task_id, turn_id, ending))
     text = remains.text
@@ -81,12 +92,6 @@ def _last_words(task_id: str, turn_id: str, ending: Ending) -> tuple[Event, ...]
     return (closed, Error(error=error.code, message=error.message, details=details))
 
 
-def _ended(call: StoredCall, reason: str) -> StoredCall:
-    if call.status == "finished":
-        return call
-    return msgspec.structs.replace(call, status="finished", error=reason, duration_ms=0)
-
-
 def _told(call: StoredCall) -> ToolResult:
     return ToolResult(
         tool_call_id=call.tool_call_id,
@@ -102,19 +107,8 @@ def _remains(connection: Connection, turn_id: str) -> _Remains | None:
     status = connection.execute("SELECT status FROM turns WHERE turn_id = ?", (turn_id,)).fetchone()
     if status is None or status[0] not in ("queued", "running", "waiting"):
         return None
-    return _Remains(_unstored_text(connection, turn_id), transcript.open_calls(connection, turn_id))
-
-
-def _unstored_text(connection: Connection, turn_id: str) -> str:
-    """The text shown since the last stored message, whose transaction ends with a `usage`."""
-    rows = connection.execute(
-        "SELECT json_extract(data, '$.text') FROM channel_events"
-        " WHERE turn_id = ?1 AND type = 'text_delta' AND id > coalesce(("
-        "   SELECT max(id) FROM channel_events WHERE turn_id = ?1 AND type = 'usage'), 0)"
-        " ORDER BY id",
-        (turn_id,),
-    )
-    return "".join(text for (text,) in rows)
+    text = unstored_text(connection, turn_id, None)
+    return _Remains(text, transcript.open_calls(connection, turn_id))
 
 
 def _store(
@@ -139,7 +133,8 @@ def finish(
     status: Literal["completed", "cancelled", "errored"],
     error: SeptemberError | None = None,
 ) -> None:
-    """Mark the turn closed and keep its trajectory for the Learning Centre."""
+    """Mark the turn closed, with all below it, and keep its trajectory for the Learning Centre."""
+    close_below(connection, turn_id, "cancelled" if status == "cancelled" else "interrupted")
     now = now_ms()
     connection.execute(
         "UPDATE turns SET status = ?, ended_at = ?, error_code = ?, error_message = ?"

@@ -80,9 +80,7 @@ async def assemble(workshop: Workshop, job: Job, channel: Channel) -> Context:
     return Context(
         system=_system(job, known.soul),
         messages=known.messages,
-        tools=_with_reader(
-            workshop, known.messages, await offered(workshop, job.agent, job.catalog)
-        ),
+        tools=await _tools(workshop, job, channel, known.messages),
         aside=_aside(known.notes, recalled),
         at=asked_at(known.messages),
     )
@@ -109,10 +107,12 @@ def _system(job: Job, soul: Soul) -> tuple[SystemPart, ...]:
     )
 
 
-def _with_reader(
-    workshop: Workshop, messages: Sequence[ChatMessage], tools: dict[str, Tool]
+async def _tools(
+    workshop: Workshop, job: Job, channel: Channel, messages: Sequence[ChatMessage]
 ) -> dict[str, Tool]:
-    """Whoever gets a document that is too long to show also gets what reads it."""
+    """What the agent may use; with a document that is too long to show, what reads it, too."""
+    tools = await offered(workshop, job.agent, job.catalog)
+    tools |= workshop.delegates(workshop, job, channel)
     reader = workshop.toolbox.get(READ_ATTACHMENT)
     documents = any(isinstance(b, DocumentBlock) for message in messages for b in message.blocks)
     return {**tools, READ_ATTACHMENT: reader} if reader and documents else tools

@@ -17,7 +17,7 @@ from ..herald.conversation import ChatMessage
 from ..hitl import Answer
 from . import transcript
 from .job import Job
-from .permissions import Allow, Ask, Decision, Deny, decide
+from .permissions import YES, Allow, Ask, Decision, Deny, decide
 from .questions import Questions
 from .resume import INTERRUPTED, forget_questions, interrupted
 from .spans import ToolSpan
@@ -27,9 +27,6 @@ from .validation import problems
 from .workshop import Workshop
 
 _log = structlog.get_logger("september.tools")
-
-YES = frozenset({"yes", "y", "true", "allow", "ok"})
-"""Answers that grant permission; anything else does not."""
 
 
 class ToolRunner:

@@ -6,14 +6,12 @@ from typing import Final
 from ...actors import work_span
 from ...errors import SeptemberError
 from ..channels.channel import Channel
-from ..channels.events import MediaLeftOut, ThreadLifecycle
-from ..clock import timestamp
+from ..channels.events import MediaLeftOut
 from ..herald.attachments import LeftOut
 from ..herald.conversation import ChatMessage, TextBlock, ToolUseBlock
 from ..herald.gateway import ModelCall
 from ..store.connection import Connection
 from . import transcript
-from .closing import finish
 from .compaction import condensed
 from .compaction.headroom import HeadRoom
 from .context import Context, assemble
@@ -37,29 +35,32 @@ class AgentLoop:
         self._job = job
         self._channel = channel
         self._gateway = workshop.open_gateway()
-        window = self._gateway.window("main", job.agent.model)
+        window = self._gateway.window(job.role, job.agent.model)
         self._room = HeadRoom(workshop, job, channel, window)
         self._left_out: set[LeftOut] = set()
+        self._spent = 0
 
-    async def run(self) -> None:
-        """Loop to the end of the turn. Raises SeptemberError where the turn fails."""
+    async def run(self) -> str:
+        """Loop until the model is done; its last words. Raises SeptemberError where that fails."""
         context = await assemble(self._workshop, self._job, self._channel)
         runner = ToolRunner(self._workshop, self._job, self._channel, context.tools)
         if self._job.resumed:
             calls = await calls_to_resume(self._workshop.database, self._job.turn_id)
-            context.messages.append(await runner.run(calls))
-        for _ in range(self._workshop.limits.max_iterations):
+            if calls:
+                context.messages.append(await runner.run(calls))
+        most = self._job.max_iterations or self._workshop.limits.max_iterations
+        for _ in range(most):
             told = await self._ask_model(context)
             if told.calls:
                 context.messages.append(await runner.run(_stored(told.calls)))
             elif not self._gateway.budget.may_continue(told.completed.stop_reason):
-                return await self._complete()
+                return _text(told)
             else:
                 context.messages.append(CONTINUE)
         raise SeptemberError(
             "ITERATION_LIMIT",
-            f"the turn did not finish within {self._workshop.limits.max_iterations} model calls;"
-            " send a message to go on, or raise MAX_ITERATIONS",
+            f"the work was not done within {most} model calls; send a message to go on, or raise"
+            f" {'SUB_AGENT_' if self._job.nested else ''}MAX_ITERATIONS",
         )
 
     async def _ask_model(self, context: Context) -> Told:
@@ -85,13 +86,25 @@ class AgentLoop:
         await self._store(told)
         if told.completed.message.blocks:
             context.messages.append(told.completed.message)
+        self._spend(told.completed.usage.output_tokens)
         return told
+
+    def _spend(self, output_tokens: int) -> None:
+        """Count what a sub-agent wrote. Raises ITERATION_LIMIT above its budget."""
+        self._spent += output_tokens
+        most = self._job.output_tokens
+        if most is not None and self._spent > most:
+            raise SeptemberError(
+                "ITERATION_LIMIT",
+                f"it wrote more than the {most} tokens it may (SUB_AGENT_MAX_TOKENS)",
+            )
 
     def _call(self, context: Context) -> ModelCall:
         request = self._job.request
         return ModelCall(
             system=context.system,
             messages=context.shown(),
+            role=self._job.role,
             model=self._job.agent.model,
             tools=context.definitions,
             thinking=request.super_thinking,
@@ -118,13 +131,10 @@ class AgentLoop:
         self._left_out.update(news)
         return [MediaLeftOut(media=one.media, kind=one.kind, reason=one.reason) for one in news]
 
-    async def _complete(self) -> None:
-        job = self._job
-        closed = ThreadLifecycle(
-            phase="completed", task_id=job.task_id, turn_id=job.turn_id, timestamp=timestamp()
-        )
-        done = partial(finish, task_id=job.task_id, turn_id=job.turn_id, status="completed")
-        await self._channel.commit(closed, also=done)
+
+def _text(told: Told) -> str:
+    blocks = told.completed.message.blocks
+    return "\n\n".join(block.text for block in blocks if isinstance(block, TextBlock))
 
 
 def _stored(calls: tuple[ToolUseBlock, ...]) -> tuple[StoredCall, ...]:

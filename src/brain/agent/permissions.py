@@ -12,6 +12,9 @@ from .bash.places import Places
 from .bash.syntax import Objection
 from .tools import Tool
 
+YES: Final = frozenset({"yes", "y", "true", "allow", "ok"})
+"""Answers that grant permission; anything else does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Allow:

@@ -33,4 +33,6 @@ class Pulse:
 
     async def _beat(self) -> None:
         ahead = await self._job.seat.ahead()
-        await self._channel.emit(Heartbeat(timestamp=timestamp(), queued=ahead or UNSET))
+        # Committed, not emitted: until it is sent the channel has not spoken, and one would follow
+        # at once.
+        await self._channel.commit(Heartbeat(timestamp=timestamp(), queued=ahead or UNSET))

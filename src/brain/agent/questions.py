@@ -3,6 +3,7 @@
 from typing import Final
 
 import trio
+from msgspec.structs import replace
 
 from ...actors import ActorCrashed, ActorRef, work_span
 from ..channels.events import Event, JsonObject
@@ -43,10 +44,11 @@ class Questions:
         job = self._job
         question = self._scrub(question)
         options = tuple(map(self._scrub, options))
+        if job.nested is not None:
+            announce = tuple(replace(event, sub_agent=job.nested.who) for event in announce)
         request = Ask(
-            job.task_id, job.turn_id, tool_call_id, kind, question, tool, arguments, options,
-            announce,
-        )  # fmt: skip
+            *job.question(tool_call_id), kind, question, tool, arguments, options, announce
+        )
         self._leave_seat()
         try:
             wait = WaitSpan(job.task_id, job.turn_id, kind, question)

@@ -35,4 +35,4 @@ async def forget_questions(
     approvals: ActorRef[ApprovalMessage], job: Job, call: StoredCall
 ) -> None:
     """Withdraw what an interrupted call had asked: nobody waits for the answer any more."""
-    await approvals.call(Withdraw(job.task_id, job.turn_id, call.tool_call_id))
+    await approvals.call(Withdraw(*job.question(call.tool_call_id)))

@@ -11,7 +11,7 @@ from ...actors import Actor, Later, Message, Reply, work_span
 from ...errors import SeptemberError
 from ..channels.channel import Channel
 from ..hitl import Withdraw
-from .closing import Ending, close
+from .closing import Ending, close, complete
 from .job import Job
 from .loop import AgentLoop
 from .opening import open_turn
@@ -116,6 +116,7 @@ class TurnRun:
             if not self._job.resumed:
                 await open_turn(self._workshop.database, self._channel, self._job)
             await AgentLoop(self._workshop, self._job, self._channel).run()
+            await complete(self._channel, self._job.task_id, self._job.turn_id)
             nursery.cancel_scope.cancel()
 
     async def _close(self, ending: Ending) -> None:

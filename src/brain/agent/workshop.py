@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ...actors import ActorRef
 from ..assets.directory import DirectoryMessage
+from ..channels.channel import Channel
 from ..channels.log import LogMessage
 from ..herald.gateway import Gateway
 from ..hitl import ApprovalMessage
@@ -15,12 +17,16 @@ from ..sandbox.sandbox import SandboxMessage
 from ..security.secrets import SecretScrubber
 from ..store.database import Database
 from .compaction.compactor import CompactorMessage
+from .job import Job
 from .tools import Tool
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What bounds a turn. `heartbeat_s` is the silence after which a sign of life is sent.
+
+    A sub-agent, at most `sub_agent_depth` levels down, has `sub_agent_iterations` model calls and
+    `sub_agent_tokens` output tokens. `planner` says that there is a model for the planner.
 
     `compact_at` is the share of the window at which to condense, `compact_timeout_s` the time its
     model gets; without `compaction` a context that does not fit is an error.
@@ -33,6 +39,16 @@ class Limits:
     compaction: bool = True
     compact_at: float = 0.8
     compact_timeout_s: float = 60.0
+    sub_agent_depth: int = 2
+    sub_agent_iterations: int = 10
+    sub_agent_tokens: int = 32_768
+    planner: bool = False
+
+
+class Delegates(Protocol):
+    """Makes the tools with which a job's agent calls others; see delegation.py."""
+
+    def __call__(self, workshop: "Workshop", job: Job, channel: Channel) -> dict[str, Tool]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +73,5 @@ class Workshop:
     scrubber: SecretScrubber
     workspaces: Path
     roots: tuple[Path, ...]
+    delegates: Delegates
     limits: Limits

@@ -12,7 +12,8 @@ class Agent(Struct, frozen=True, kw_only=True):
 
     `tools` are platform tools, tools of the catalog, and `<server>.<action>` of connectors;
     `connectors` are patterns of the servers all of whose actions it may use, when connected;
-    `skills` are patterns of the skills it may load.
+    `skills` are patterns of the skills it may load. `agents` are those it may call as tools; with
+    `approve_plan` a person has to agree to what the planner says.
     """
 
     name: str
@@ -21,6 +22,8 @@ class Agent(Struct, frozen=True, kw_only=True):
     model: str | None = None
     connectors: tuple[str, ...] = ("*",)
     skills: tuple[str, ...] = ("*",)
+    agents: tuple[str, ...] = ()
+    approve_plan: bool = False
     system_prompt: str
 
 
@@ -34,6 +37,8 @@ class _AgentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: str | None = None
     connectors: tuple[str, ...] = ("*",)
     skills: tuple[str, ...] = ("*",)
+    agents: tuple[str, ...] = ()
+    approve_plan: bool = False
 
 
 class Soul(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +67,8 @@ def _load(folder: Traversable) -> Agent:
         model=read.model,
         connectors=read.connectors,
         skills=read.skills,
+        agents=read.agents,
+        approve_plan=read.approve_plan,
         system_prompt=_prompt(file, folder, read.system_prompt_path),
     )
 

@@ -41,6 +41,11 @@ class Catalog:
                 if name not in known and "." not in name:
                     file = f"{self.root}/agents/{agent.name}/agent.json"
                     raise CatalogError(file, _unknown("tool", name, known), f"tools[{place}]")
+            for place, name in enumerate(agent.agents):
+                if name not in self.agents:
+                    file = f"{self.root}/agents/{agent.name}/agent.json"
+                    what = _unknown("agent", name, self.agents)
+                    raise CatalogError(file, what, f"agents[{place}]")
 
     def _check_refs(self, platform: Collection[str]) -> None:
         known: Mapping[str, Collection[str]] = {"platform": platform, "skill": self.skills}

@@ -1,9 +1,11 @@
 """A turn's own channel: what it says goes through here, in order, into the event log."""
 
 import trio
+from msgspec import UnsetType
+from msgspec.structs import replace
 
 from ...actors import ActorRef
-from .events import Event
+from .events import Event, SubAgent
 from .log import LogMessage, Work, append
 
 HIGH_WATER = 1024
@@ -23,7 +25,7 @@ class Channel:
         self.task_id = task_id
         self.turn_id = turn_id
         self.spoke_at = trio.current_time()
-        self._log = log
+        self.log = log
         self._gathered: list[Event] = []
         self._lock = trio.Lock()
         self._work = trio.Event()
@@ -59,6 +61,29 @@ class Channel:
         if batch:
             self.spoke_at = trio.current_time()
         if batch or also is not None:
-            await append(self._log, self.task_id, self.turn_id, tuple(batch), also)
+            await append(self.log, self.task_id, self.turn_id, tuple(batch), also)
         self._drained.set()
         self._drained = trio.Event()
+
+
+class NestedChannel(Channel):
+    """A sub-agent's channel: what it says goes into the turn's own, stamped with who says it."""
+
+    def __init__(self, outer: Channel, who: SubAgent) -> None:
+        super().__init__(outer.log, outer.task_id, outer.turn_id)
+        self._outer = outer
+        self._who = who
+
+    async def emit(self, event: Event) -> None:
+        """Say something in the turn's stream."""
+        await self._outer.emit(self._stamped(event))
+
+    async def commit(self, *events: Event, also: Work | None = None) -> None:
+        """Say `events` in the turn's stream, and wait until all is durable, with `also`."""
+        await self._outer.commit(*map(self._stamped, events), also=also)
+
+    def _stamped(self, event: Event) -> Event:
+        """With this sub-agent's name, unless it comes from one further in."""
+        if not isinstance(event.sub_agent, UnsetType):
+            return event
+        return replace(event, sub_agent=self._who)

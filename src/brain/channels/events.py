@@ -13,10 +13,21 @@ JsonObject: TypeAlias = dict[str, object]
 """A JSON object as decoded; whoever reads a value narrows it first."""
 
 
+class SubAgent(Struct, frozen=True, kw_only=True):
+    """Which sub-agent an event comes from.
+
+    `call_id` are the ids of the tool calls that lead to it, outermost first, joined by `/`.
+    """
+
+    agent: str
+    call_id: str
+
+
 class EventBase(Struct, frozen=True, kw_only=True):
-    """What all events share: a name on the wire."""
+    """What all events share: a name on the wire, and from whom they come if not from the agent."""
 
     type: ClassVar[str]
+    sub_agent: SubAgent | UnsetType = UNSET
 
 
 class ThreadLifecycle(EventBase, frozen=True, kw_only=True):

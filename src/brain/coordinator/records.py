@@ -100,7 +100,8 @@ def unfinished(connection: Connection) -> tuple[OpenTurn, ...]:
         "SELECT turn_id, task_id, request, idempotency_key, trace_id, status, EXISTS (SELECT 1"
         "   FROM hitl_requests AS asked"
         "   WHERE asked.turn_id = turns.turn_id AND asked.status = 'pending')"
-        " FROM turns WHERE status IN ('queued', 'running', 'waiting') ORDER BY created_at, turn_id"
+        " FROM turns WHERE status IN ('queued', 'running', 'waiting') AND parent_turn_id IS NULL"
+        " ORDER BY created_at, turn_id"
     )
     return tuple(_open_turn(row) for row in rows)
 

@@ -1,7 +1,6 @@
 """What a fetched page says, as text that a model can read."""
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from .fetch import Fetched, FetchRefused
@@ -53,8 +52,8 @@ def _article(page: Fetched) -> str:
         favor_recall=True,
     )
     text = text or trafilatura.html2txt(body)
-    about: Mapping[str, object] = trafilatura.extract_metadata(body).as_dict()
-    title = about.get("title")
+    tree = trafilatura.load_html(body)
+    title = trafilatura.extract_metadata(tree).title if tree is not None else None
     head = f"# {title}\n\n" if isinstance(title, str) and title not in text[:500] else ""
     return f"{head}{text.strip()}"
 

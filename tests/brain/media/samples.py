@@ -43,7 +43,7 @@ def document(*pages: str, password: str = "") -> bytes:
         stream = DecodedStreamObject()
         lines = "".join(f"({line}) Tj T* " for line in text.split("\n"))
         stream.set_data(f"BT /F1 12 Tf 14 TL 10 280 Td {lines}ET".encode())
-        page[NameObject("/Contents")] = writer._add_object(stream)
+        page[NameObject("/Contents")] = writer._add_object(stream)  # pyright: ignore[reportPrivateUsage]  there is no public way
         fonts = DictionaryObject({NameObject("/F1"): font})
         page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
     if password:

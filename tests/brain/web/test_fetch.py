@@ -1,7 +1,6 @@
 """Fetching: public addresses only, after the name is resolved and at each redirect."""
 
 import socket
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -88,7 +87,7 @@ class Rebinding(HostnameResolver):
         self.answers = list(answers)
         self.asked = 0
 
-    async def getaddrinfo(self, host: Any, port: Any, *_: Any, **__: Any) -> Sequence[Any]:
+    async def getaddrinfo(self, host: Any, port: Any, *_: Any, **__: Any) -> Any:
         self.asked += 1
         address = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
@@ -110,7 +109,7 @@ async def test_the_connection_goes_to_the_address_that_was_checked() -> None:
 
 async def test_one_private_address_among_several_is_enough_to_refuse() -> None:
     class Both(Rebinding):
-        async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Sequence[Any]:
+        async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
             return [
                 (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80))
                 for address in ("93.184.216.34", "10.0.0.1")
