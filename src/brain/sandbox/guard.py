@@ -56,7 +56,7 @@ def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as engine:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for guards
         while True:
-            word, sockets, _, _ = socket.recv_fds(engine, 1, 1, socket.MSG_CMSG_CLOEXEC)
+            word, sockets = _received(engine, 1, 1)
             if not word:
                 return
             for control in sockets:
@@ -92,7 +92,7 @@ def _guard(control: socket.socket) -> None:
 
 def _receive(control: socket.socket) -> tuple[Order | None, Sequence[int]]:
     """The order and the three streams; None when the Engine is gone before it is complete."""
-    data, streams, _, _ = socket.recv_fds(control, _CHUNK, _STREAMS, socket.MSG_CMSG_CLOEXEC)
+    data, streams = _received(control, _CHUNK, _STREAMS)
     while len(data) < _LENGTH or len(data) < _LENGTH + int.from_bytes(data[:_LENGTH], "big"):
         more = control.recv(_CHUNK)
         if not more:
@@ -100,6 +100,14 @@ def _receive(control: socket.socket) -> tuple[Order | None, Sequence[int]]:
         data += more
     order: Order = json.loads(data[_LENGTH:])
     return order, streams
+
+
+def _received(channel: socket.socket, size: int, descriptors: int) -> tuple[bytes, list[int]]:
+    """Bytes, and descriptors that no program inherits: recv_fds drops the flag that says so."""
+    data, received, _, _ = socket.recv_fds(channel, size, descriptors)
+    for descriptor in received:
+        os.set_inheritable(descriptor, False)
+    return data, received
 
 
 def _start(order: Order, streams: Sequence[int]) -> int:

@@ -1,16 +1,15 @@
 """An Engine that is killed takes its commands with it; an ordinary user's sandbox works too."""
 
 import os
-import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trio
 
-import september
+from .nobody import IDENTITY, NOBODY, SYSTEM_PYTHON, as_nobody, needs_nobody
 
 Until = Callable[[Callable[[], bool]], Awaitable[float]]
 
@@ -71,28 +70,14 @@ async def test_a_command_outlives_the_threads_of_the_engine(workspace: Path) -> 
 
 
 LATE = "sleep 0.5; echo late"
-SYSTEM_PYTHON = "/usr/bin/python3.11"
-
-
-def as_nobody(folder: Path) -> Mapping[str, str]:
-    """Make what nobody needs reachable, and tell Python where things are."""
-    for part in (folder, *folder.parents):
-        if part.stat().st_uid == os.getuid() and part != Path("/"):
-            part.chmod(part.stat().st_mode | 0o711)
-    package = Path(september.__file__).resolve().parent.parent
-    site = Path(trio.__file__).resolve().parent.parent
-    return {"PYTHONPATH": f"{package / '.dev'}:{site}", "PATH": os.environ["PATH"]}
 
 
 @pytest.mark.crash
-@pytest.mark.skipif(
-    os.getuid() != 0 or not shutil.which(SYSTEM_PYTHON),
-    reason="needs root, to become nobody, and a Python that nobody may execute",
-)
+@needs_nobody
 async def test_an_ordinary_user_is_confined_as_well(tmp_path: Path) -> None:
     workspace = tmp_path / "nobody"
     workspace.mkdir()
-    os.chown(workspace, 65534, 65534)
+    os.chown(workspace, NOBODY, NOBODY)
     bomb = "for i in $(seq 400); do sleep 30 & done 2>/dev/null; jobs | wc -l"
     attempts = f"touch mine && ls && ! touch {tmp_path}/other 2>/dev/null && ! ls /root && {bomb}"
     done = await trio.run_process(
@@ -100,10 +85,8 @@ async def test_an_ordinary_user_is_confined_as_well(tmp_path: Path) -> None:
         capture_stdout=True,
         capture_stderr=True,
         check=False,
-        user=65534,
-        group=65534,
-        extra_groups=[],
         env=as_nobody(workspace),
+        **IDENTITY,
     )
     assert done.returncode == 0, done.stderr.decode()
     assert b"mine" in done.stdout
