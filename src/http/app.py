@@ -20,6 +20,7 @@ from .door import EngineDoor
 from .endpoint import Answer, AnyEndpoint, Events, HttpSettings, Json, Page, Service, Text
 from .gate import Gate
 from .metrics_port import MetricsPort
+from .pages.page import policy
 from .port import EnginePort
 from .routes import (
     actors,
@@ -68,10 +69,6 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
 """Everything the Engine answers to."""
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
-
-_PAGE_POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
-)
 
 
 def engine_app(
@@ -134,8 +131,8 @@ def _response(answer: Answer | SeptemberError) -> Response:
         case Json(value, status):
             return Response(msgspec.json.encode(value), status, content_type="application/json")
         case Page(html):
-            policy = {"Content-Security-Policy": _PAGE_POLICY}
-            return Response(html, headers=policy, content_type="text/html; charset=utf-8")
+            headers = {"Content-Security-Policy": policy()}
+            return Response(html, headers=headers, content_type="text/html; charset=utf-8")
         case Text(text, content_type):
             return Response(text, content_type=content_type)
         case Events():  # only for a HEAD: see StreamLane

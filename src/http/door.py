@@ -6,7 +6,7 @@ from ..errors import SeptemberError
 from . import errors
 from .auth import ADMITTED, KeyRing, refusal
 from .cors import HeaderList
-from .pages.page import page
+from .pages.page import ENGINE, Service, page, policy
 from .visit import KEY_HEADER, Visit
 
 KEYLESS: Final = frozenset({"/health", "/assets/oauth/callback"})
@@ -29,6 +29,15 @@ class Door(Protocol):
         ...
 
 
+def sign_in(service: Service) -> tuple[HeaderList, bytes]:
+    """The page on which a person gives the key: its headers and its body."""
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-security-policy", policy().encode()),
+    ]
+    return headers, page("sign_in", service).encode()
+
+
 class EngineDoor:
     """An Engine's door: one key for everything but its health."""
 
@@ -45,6 +54,6 @@ class EngineDoor:
     def refuse(self, visit: Visit, error: SeptemberError) -> tuple[HeaderList, bytes]:
         """A browser gets a page on which to give the key, everybody else the flat envelope."""
         if error.status == 401 and visit.wants_page:
-            return [(b"content-type", b"text/html; charset=utf-8")], page("sign_in").encode()
+            return sign_in(ENGINE)
         headers = [(name.encode(), value.encode()) for name, value in errors.headers(error)]
         return headers, errors.envelope(error)

@@ -148,7 +148,7 @@ class Endpoint(Route[InputT]):
 class TraceEndpoint(Route[InputT]):
     """A route that the Engine and the orchestrator both have."""
 
-    handler: Callable[[TraceExchange[InputT]], Awaitable[Json | Events]]
+    handler: Callable[[TraceExchange[InputT]], Awaitable[Json | Events | Page]]
 
 
 AnyEndpoint: TypeAlias = Endpoint[Any] | TraceEndpoint[Any]

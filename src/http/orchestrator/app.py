@@ -13,7 +13,9 @@ from .. import errors, wire
 from ..cors import Cors
 from ..endpoint import Events, Json, Page
 from ..gate import Gate
+from ..pages.page import ORCHESTRATOR, policy
 from ..routes import actors, traces
+from ..routes.observe import observing
 from ..sse import relay
 from ..visit import VISIT, Visit
 from .desk import Desk
@@ -29,6 +31,7 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
         *admin.ENDPOINTS,
         *traces.ENDPOINTS,
         *actors.ENDPOINTS,
+        observing(ORCHESTRATOR),
     )
 )
 """Everything the orchestrator answers to. The first that fits a path gets it."""
@@ -36,9 +39,6 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
 MAX_BODY_BYTES: Final = 64 * 2**10
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
-_PAGE_POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
-)
 
 
 def orchestrator_app(desk: Desk, trace: Trace | None = None) -> Gate:
@@ -136,7 +136,7 @@ def _rendered(answer: Answer | SeptemberError) -> tuple[int, list[tuple[str, str
             return status, [("content-type", "application/json")], msgspec.json.encode(value)
         case Page(html):
             kind = ("content-type", "text/html; charset=utf-8")
-            return 200, [kind, ("content-security-policy", _PAGE_POLICY)], html.encode()
+            return 200, [kind, ("content-security-policy", policy())], html.encode()
         case Events():  # only for a HEAD
             return 200, [("content-type", "text/event-stream")], b""
         case SeptemberError():

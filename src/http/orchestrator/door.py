@@ -9,12 +9,14 @@ from ...errors import SeptemberError
 from ...fleet.instances import Product
 from .. import errors
 from ..cors import HeaderList
+from ..door import sign_in
+from ..pages.page import ORCHESTRATOR
 from ..visit import Visit
 
 OPEN: Final = frozenset({"/health", "/openapi.json", "/docs"})
 """Paths that need no key: they tell nothing about any product."""
 
-_ADMIN: Final = ("/products", "/admin", "/traces", "/actors")
+_ADMIN: Final = ("/products", "/admin", "/traces", "/actors", "/observe")
 _PLATFORM_HEADER: Final = "x-platform-key"
 _ADMIN_HEADER: Final = "x-admin-key"
 
@@ -64,7 +66,9 @@ class FleetDoor:
                 pass
 
     def refuse(self, visit: Visit, error: SeptemberError) -> tuple[HeaderList, bytes]:
-        """The nested envelope."""
+        """For a browser that looks at the page, one to give the key; or the nested envelope."""
+        if error.status == 401 and visit.wants_page and visit.path == "/observe":
+            return sign_in(ORCHESTRATOR)
         headers = [(name.encode(), value.encode()) for name, value in errors.headers(error)]
         return headers, envelope(error)
 

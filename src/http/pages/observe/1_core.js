@@ -3,21 +3,24 @@
 const views = {};
 const main = document.querySelector("main");
 const state = document.getElementById("state");
-const key = sessionStorage.getItem("engine-key") ?? "";
+const header = document.documentElement.dataset.keyHeader;
+const key = sessionStorage.getItem(header) ?? "";
+const engine = header === "X-Engine-Key";
+const first = document.querySelector("nav a").getAttribute("href").slice(1);
 let leaving = new AbortController();
 
 async function ask(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value !== "" && value !== false && value != null);
   const text = new URLSearchParams(given).toString();
-  const answer = await fetch(path + (text ? "?" + text : ""), { headers: { "X-Engine-Key": key }, signal: leaving.signal });
+  const answer = await fetch(path + (text ? "?" + text : ""), { headers: { [header]: key }, signal: leaving.signal });
   const body = await answer.json();
-  if (!answer.ok) throw new Error(body.message);
+  if (!answer.ok) throw new Error(body.message ?? body.error.message);
   return body;
 }
 
 // EventSource cannot send the key, so the stream is read by hand.
 async function follow(path, tell) {
-  const answer = await fetch(path, { headers: { "X-Engine-Key": key }, signal: leaving.signal });
+  const answer = await fetch(path, { headers: { [header]: key }, signal: leaving.signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -46,6 +49,14 @@ function took(us) {
   return us < 1e6 ? `${(us / 1e3).toFixed(1)} ms` : `${(us / 1e6).toFixed(2)} s`;
 }
 
+function row(...cells) { return el("tr", {}, ...cells.map(([kind, ...inside]) => el("td", { class: kind }, ...inside))); }
+
+// A table whose head is [text, class] pairs; rows come from `row`.
+function table(heads, rows) {
+  const head = el("tr", {}, ...heads.map(([text, kind]) => el("th", { class: kind, scope: "col" }, text)));
+  return el("div", { class: "wide", tabindex: 0 }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)));
+}
+
 function clock(us) { return new Date(us / 1e3).toLocaleTimeString([], { hour12: false }); }
 
 const FINE = new Set(["ok", "", "cancelled", "withdrawn", "spawn", "restart", "stop", "loss", "boot", "stopped"]);
@@ -60,8 +71,8 @@ function named(row) {
 async function show() {
   leaving.abort();
   leaving = new AbortController();
-  const [view, ...rest] = (location.hash.slice(1) || "actors").split("/");
-  const name = views[view] ? view : "actors";
+  const [view, ...rest] = (location.hash.slice(1) || first).split("/");
+  const name = views[view] ? view : first;
   for (const link of document.querySelectorAll("nav a")) {
     const here = link.getAttribute("href") === "#" + (name === "trace" ? "traces" : name);
     here ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
@@ -76,3 +87,4 @@ async function show() {
   }
 }
 addEventListener("hashchange", show);
+document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });

@@ -1,5 +1,5 @@
 "use strict";
-// One trace: token timelines, waterfall, sequence diagram.
+// One trace: its turn's timeline, waterfall, sequence diagram.
 views.trace = async (id) => {
   const detail = await ask(`traces/${id}`);
   const rows = detail.lines.map((line) => line.row);
@@ -13,7 +13,7 @@ views.trace = async (id) => {
   main.replaceChildren(
     el("h2", {}, rows[0].path, " ", el("code", { class: "soft" }, id)),
     el("p", { class: "facts" }, el("span", {}, clock(rows[0].at)), el("span", { class: faults ? "bad" : "good" }, faults ? `${faults} failed` : "nothing failed"), el("a", { href: `#why/${id}` }, "Why did it go so?")),
-    ...rows.filter((row) => row.path === "chat").map(timeline),
+    timeline(rows),
     el("h3", {}, "Waterfall"), el("label", {}, all, " with the store and the log"), fall,
     el("h3", {}, "Sequence"), sequence(rows.filter((row) => failed(row) || !PLUMBING.has(row.message_type))));
 };
@@ -38,20 +38,6 @@ function waterfall(lines) {
       el("div", { class: "took soft", style: "text-align:right" }, took(row.handling_us)));
   }
   return grid;
-}
-
-function timeline(row) {
-  const chat = JSON.parse(row.message || "{}");
-  const last = Math.max(chat.streamed_ms ?? 0, row.handling_us / 1000, 1);
-  const seconds = Math.max((chat.streamed_ms - (chat.first_piece_ms ?? 0)) / 1000, 1e-3);
-  const facts = [`first token after ${chat.first_piece_ms == null ? "–" : took(Math.round(chat.first_piece_ms * 1000))}`,
-    `${chat.output_tokens} tokens${chat.pieces?.length > 1 ? `, ${(chat.output_tokens / seconds).toFixed(0)} per s` : ""}`,
-    chat.attempts > 1 ? `${chat.attempts} attempts` : "", chat.stop_reason, chat.model, failed(row) ? row.outcome : ""].filter(Boolean);
-  const ticks = (chat.pieces ?? []).map((at) => el("svg:line", { class: "tick", x1: `${at / last * 100}%`, x2: `${at / last * 100}%`, y1: 4, y2: 24 }));
-  return el("section", {}, el("h3", {}, "Model call"),
-    el("div", { class: "facts" }, ...facts.map((text) => el("span", {}, text))),
-    el("svg", { width: "100%", height: 28, role: "img", "aria-label": `token times: ${facts.join(", ")}` },
-      el("svg:line", { class: "axis", x1: 0, x2: "100%", y1: 24, y2: 24 }), ...ticks));
 }
 
 function sequence(rows) {

@@ -21,8 +21,9 @@ views.why = async (target) => {
   const item = (row, label) => el("li", {}, el("a", { href: `#trace/${row.trace_id}`, class: "soft" }, clock(row.at)), " ", label ?? named(row), failed(row) ? el("span", { class: "bad" }, ` ${row.outcome} ${row.detail}`) : null);
   answer.append(el("p", { class: "verdict" + (failed(root) ? " bad" : "") }, why.verdict));
   answer.append(el("h3", {}, "From the effect to the cause"), el("ol", { class: "steps" }, ...why.steps.map((row) => item(row))));
-  if (root.message) answer.append(el("p", { class: "mono soft" }, root.message.slice(0, 600)));
+  const killer = root.kind === "crash" ? why.origin.find((row) => row.kind === "message") : null;
+  if (killer) answer.append(el("h3", {}, "The message that killed it"), el("pre", {}, `${killer.message_type} to ${killer.path}, incarnation ${killer.incarnation}\n${killer.message || "(no fields)"}`));
+  else if (root.message) answer.append(el("pre", {}, root.message.slice(0, 600)));
   if (why.origin.length) answer.append(el("h3", {}, "It happened in"), el("ol", { class: "steps" }, ...why.origin.map((row) => item(row))));
   if (why.also.length) answer.append(el("h3", {}, "Failed beside it"), el("ol", { class: "steps" }, ...why.also.map((row) => item(row))));
 };
-show();
