@@ -145,3 +145,10 @@ def test_decisions_are_numbered_without_a_gap_and_fit_on_half_a_page() -> None:
     assert all(after == before + 1 for before, after in pairwise(numbers))
     for page in DECISIONS:
         assert len(page.read_text().splitlines()) <= 45, page.name
+
+
+@pytest.mark.parametrize("folder", ["brain", "fleet"])
+def test_migrations_are_numbered_without_a_gap(folder: str) -> None:
+    """An Engine refuses to start otherwise; here it is told before anything is merged."""
+    files = sorted((ROOT / "migrations" / folder).glob("*.sql"))
+    assert [int(file.name[:4]) for file in files] == list(range(1, len(files) + 1))

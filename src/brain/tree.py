@@ -31,6 +31,7 @@ from .agent.workshop import Limits, Workshop
 from .assets.directory import DirectoryMessage
 from .assets.tree import AssetSpecs
 from .catalog import Catalog
+from .catalog.hooks import HookEvent
 from .channels.log import EventLog, LogMessage
 from .coordinator.coordinator import Coordinator, CoordinatorMessage
 from .coordinator.slots import SlotMessage, TaskSlots
@@ -253,6 +254,7 @@ class EngineSpecs:
                 sub_agent_iterations=config.sub_agent_max_iterations,
                 sub_agent_tokens=config.sub_agent_max_tokens,
                 planner=config.planner_model is not None,
+                hooks=_hooks(config),
                 concurrent_tools=config.claude_code_max_tool_use_concurrency,
                 max_tokens=config.max_tokens,
                 compaction=config.reactive_compact_enabled,
@@ -260,6 +262,16 @@ class EngineSpecs:
                 compact_timeout_s=config.compact_timeout_s,
             ),
         )
+
+
+def _hooks(config: EngineConfig) -> frozenset[HookEvent]:
+    """The events at which hooks are asked."""
+    flags: dict[HookEvent, bool] = {
+        "pre_tool": config.pre_tool_hooks_enabled,
+        "post_tool": config.post_tool_hooks_enabled,
+        "stop": config.stop_hooks_enabled,
+    }
+    return frozenset(event for event, enabled in flags.items() if enabled)
 
 
 def secrets_of(config: EngineConfig) -> tuple[str, ...]:

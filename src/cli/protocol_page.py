@@ -115,6 +115,8 @@ def _type(node: ast.expr) -> str:
             return " \\| ".join(f'`"{ast.literal_eval(option)}"`' for option in options)
         case ast.Subscript(value=ast.Name(id="list"), slice=item):
             return f"array of {_type(item)}"
+        case ast.Name(id="HookOutcome"):
+            return " \\| ".join(f'`"{outcome}"`' for outcome in get_args(events.HookOutcome))
         case ast.Name(id="RetrievedItem"):
             return "`{store, id, score}`"
         case _:

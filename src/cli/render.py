@@ -15,6 +15,7 @@ from ..brain.channels.events import (
     Heartbeat,
     HitlRequest,
     HitlResolved,
+    HookResult,
     MediaLeftOut,
     MemoryRetrieval,
     PermissionPrompt,
@@ -124,6 +125,8 @@ class Renderer:
                 self._line(f"· {'noted' if value is not None else 'forgot'} {key}", "dim")
             case MemoryRetrieval(items=items) if items:
                 self._line(f"· recalled {len(items)} from memory", "dim")
+            case HookResult(hook=hook, outcome=outcome, message=message):
+                self._line(f"! hook {hook} {outcome}  {message}", "yellow")
             case MediaLeftOut(kind=kind, reason=reason):
                 self._line(f"! the model did not get the {kind}: {reason}", "yellow", whole=True)
             case CompactionEvent(before_tokens=before, after_tokens=after):

@@ -236,7 +236,9 @@ class EngineBridge:
     async def reload_catalog(self) -> CatalogCounts:
         """Read the catalog folder again; a broken one is refused as a whole."""
         folder = self._engine.config.catalog_dir
-        catalog: Catalog = await trio.to_thread.run_sync(load_catalog, folder)
+        hooks = self._engine.config.hooks_settings_load_enabled
+        load = partial(load_catalog, folder, hooks=hooks)
+        catalog: Catalog = await trio.to_thread.run_sync(load)
         check_catalog(catalog, self._engine.tool_names)
         servers = await trio.to_thread.run_sync(load_servers, catalog_root(folder) / "servers")
         await self._engine.assets.call(UseServers(tuple(servers.values())))

@@ -44,7 +44,7 @@ def run_engine(config: EngineConfig, *, on_ready: Callable[[str], None] | None =
 
 
 async def _serve_engine(config: EngineConfig, on_ready: Callable[[str], None] | None) -> None:
-    catalog = load_catalog(config.catalog_dir)
+    catalog = load_catalog(config.catalog_dir, hooks=config.hooks_settings_load_enabled)
     listener = bind(config.engine_host, config.engine_port)
     shutdown = Shutdown()
     async with trio.open_nursery() as nursery:

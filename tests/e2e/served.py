@@ -39,7 +39,11 @@ async def served(env: dict[str, str]) -> AsyncGenerator[Served]:
     assert key_hash is not None
     trace = Trace()
     ORDERLY.add(config.sqlite_db_path)
-    async with running_engine(config, load_catalog(config.catalog_dir), trace=trace) as engine:
+    async with running_engine(
+        config,
+        load_catalog(config.catalog_dir, hooks=config.hooks_settings_load_enabled),
+        trace=trace,
+    ) as engine:
         bridge = EngineBridge(engine)
         ring = KeyRing.restore(key_hash.reveal())
         app = engine_app(bridge, ring, http_settings(config), trace=trace)

@@ -16,6 +16,7 @@ from ..herald.arguments import unreadable
 from ..herald.conversation import ChatMessage
 from ..hitl import Answer
 from . import transcript
+from .hooks import Hooks, with_context
 from .job import Job
 from .permissions import YES, Allow, Ask, Decision, Deny, decide
 from .questions import Questions
@@ -33,12 +34,18 @@ class ToolRunner:
     """Runs a turn's tool calls; knows nothing of models."""
 
     def __init__(
-        self, workshop: Workshop, job: Job, channel: Channel, tools: dict[str, Tool]
+        self,
+        workshop: Workshop,
+        job: Job,
+        channel: Channel,
+        tools: dict[str, Tool],
+        hooks: Hooks,
     ) -> None:
         self._workshop = workshop
         self._job = job
         self._channel = channel
         self._tools = tools
+        self._hooks = hooks
         self._workspace = workshop.workspaces / job.folder
         self._roots = (self._workspace, *workshop.roots)
         self._questions = Questions(workshop.approvals, job, workshop.scrubber)
@@ -125,6 +132,25 @@ class ToolRunner:
         wrong = unreadable(call.input) or problems(tool.definition, call.input)
         if wrong:
             return ToolOutput(wrong, "invalid_input")
+        return await self._hooked(tool, call)
+
+    async def _hooked(self, tool: Tool, call: StoredCall) -> ToolOutput:
+        """Between the hooks before and after: with the input they leave, if they let it through."""
+        verdict = await self._hooks.before(call)
+        if verdict.denied is not None:
+            return ToolOutput(verdict.denied, "denied_by_hook")
+        call = msgspec.structs.replace(call, input=verdict.input)
+        wrong = problems(tool.definition, call.input)
+        if wrong:
+            return ToolOutput(f"a hook made the input invalid: {wrong}", "invalid_input")
+        refused = None
+        if verdict.asks is not None:
+            refused = _refusal(await self._ask(tool, call, verdict.asks, of="#hook"))
+        if refused is None:
+            refused = await self._permitted(tool, call)
+        return await self._hooks.after(call, with_context(refused, verdict.context))
+
+    async def _permitted(self, tool: Tool, call: StoredCall) -> ToolOutput:
         permitted = await self._permission(tool, call)
         if isinstance(permitted, ToolOutput):
             return permitted
@@ -143,11 +169,12 @@ class ToolRunner:
             case Ask(reason, grants):
                 return _refusal(await self._ask(tool, call, reason)) or grants
 
-    async def _ask(self, tool: Tool, call: StoredCall, reason: str) -> Answer:
+    async def _ask(self, tool: Tool, call: StoredCall, reason: str, of: str = "") -> Answer:
+        """Ask for permission; `of` tells a second question of the same call from the first."""
         name, reason = tool.definition.name, self._workshop.scrubber.scrub(reason)
         prompt = PermissionPrompt(tool_call_id=call.tool_call_id, tool=name, reason=reason)
         return await self._questions.ask(
-            call.tool_call_id,
+            call.tool_call_id + of,
             "permission",
             f"May I run {name}? {reason}",
             tool=name,

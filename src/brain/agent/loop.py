@@ -16,6 +16,7 @@ from .compaction import condensed
 from .compaction.headroom import HeadRoom
 from .context import Context, assemble
 from .execution import ToolRunner
+from .hooks import Hooks
 from .job import Job
 from .narration import Narrator, Told, call_events, usage_event
 from .resume import calls_to_resume
@@ -43,7 +44,8 @@ class AgentLoop:
     async def run(self) -> str:
         """Loop until the model is done; its last words. Raises SeptemberError where that fails."""
         context = await assemble(self._workshop, self._job, self._channel)
-        runner = ToolRunner(self._workshop, self._job, self._channel, context.tools)
+        hooks = Hooks(self._workshop, self._job, self._channel)
+        runner = ToolRunner(self._workshop, self._job, self._channel, context.tools, hooks)
         if self._job.resumed:
             calls = await calls_to_resume(self._workshop.database, self._job.turn_id)
             if calls:
@@ -53,10 +55,12 @@ class AgentLoop:
             told = await self._ask_model(context)
             if told.calls:
                 context.messages.append(await runner.run(_stored(told.calls)))
-            elif not self._gateway.budget.may_continue(told.completed.stop_reason):
-                return _text(told)
-            else:
+            elif self._gateway.budget.may_continue(told.completed.stop_reason):
                 context.messages.append(CONTINUE)
+            elif (more := await hooks.at_the_end(_text(told))) is not None:
+                context.messages.append(ChatMessage("user", (TextBlock(more),)))
+            else:
+                return _text(told)
         raise SeptemberError(
             "ITERATION_LIMIT",
             f"the work was not done within {most} model calls; send a message to go on, or raise"

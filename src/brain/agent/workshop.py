@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ...actors import ActorRef
 from ..assets.directory import DirectoryMessage
+from ..catalog.hooks import HookEvent
 from ..channels.channel import Channel
 from ..channels.log import LogMessage
 from ..herald.gateway import Gateway
@@ -26,7 +27,8 @@ class Limits:
     """What bounds a turn. `heartbeat_s` is the silence after which a sign of life is sent.
 
     A sub-agent, at most `sub_agent_depth` levels down, has `sub_agent_iterations` model calls and
-    `sub_agent_tokens` output tokens. `planner` says that there is a model for the planner.
+    `sub_agent_tokens` output tokens. `planner` says that there is a model for the planner;
+    `hooks` are the events at which hooks are asked.
 
     `compact_at` is the share of the window at which to condense, `compact_timeout_s` the time its
     model gets; without `compaction` a context that does not fit is an error.
@@ -43,6 +45,7 @@ class Limits:
     sub_agent_iterations: int = 10
     sub_agent_tokens: int = 32_768
     planner: bool = False
+    hooks: frozenset[HookEvent] = frozenset({"pre_tool", "post_tool", "stop"})
 
 
 class Delegates(Protocol):

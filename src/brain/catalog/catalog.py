@@ -13,6 +13,7 @@ from pathlib import Path
 from ...errors import ConfigError
 from .agents import Agent, Soul, load_agents
 from .files import CatalogError, decode
+from .hooks import Hook, load_hooks
 from .skills import Skill, load_skills
 from .tools import CatalogTool, load_tools
 
@@ -27,6 +28,7 @@ class Catalog:
     soul: Soul
     tools: Mapping[str, CatalogTool]
     skills: Mapping[str, Skill]
+    hooks: tuple[Hook, ...] = ()
     root: str = ""
 
     def check(self, platform: Collection[str]) -> None:
@@ -56,8 +58,11 @@ class Catalog:
                 raise CatalogError(file, _unknown(kind, ref, known[kind]), "implementation.ref")
 
 
-def load_catalog(folder: Path | None) -> Catalog:
-    """Read the catalog in `folder`, or the stock one. Raises CatalogError naming file and field."""
+def load_catalog(folder: Path | None, *, hooks: bool = True) -> Catalog:
+    """Read the catalog in `folder`, or the stock one; its hooks only with `hooks`.
+
+    Raises CatalogError naming file and field.
+    """
     root = catalog_root(folder)
     if not root.is_dir():
         raise ConfigError("CATALOG_DIR", f"{root} is not a folder; unset it for the stock catalog")
@@ -69,6 +74,7 @@ def load_catalog(folder: Path | None) -> Catalog:
         soul=decode(root / "core_soul.json", Soul),
         tools=load_tools(root / "tools"),
         skills=load_skills(root / "skills"),
+        hooks=load_hooks(root) if hooks else (),
         root=str(root),
     )
 

@@ -157,6 +157,20 @@ class PermissionPrompt(EventBase, frozen=True, kw_only=True):
     reason: str
 
 
+HookOutcome: TypeAlias = Literal["denied", "asked", "amended", "added", "continued", "failed"]
+
+
+class HookResult(EventBase, frozen=True, kw_only=True):
+    """A hook of the catalog had something to say; one that plainly allows is not told."""
+
+    type: ClassVar[str] = "hook_result"
+    hook: str
+    on: Literal["pre_tool", "post_tool", "stop"]
+    outcome: HookOutcome
+    message: str
+    tool_call_id: str | UnsetType = UNSET
+
+
 class WorkingMemoryUpdate(EventBase, frozen=True, kw_only=True):
     """The agent wrote to (or, with a null value, erased from) working memory."""
 
@@ -255,6 +269,7 @@ Event: TypeAlias = (
     | HitlRequest
     | HitlResolved
     | PermissionPrompt
+    | HookResult
     | WorkingMemoryUpdate
     | MemoryRetrieval
     | MediaLeftOut
