@@ -139,7 +139,8 @@ async def test_a_hook_that_fails_shows_and_never_blocks(
 async def test_a_hook_after_a_tool_adds_and_withholds(tmp_path: Path) -> None:
     read = Call("bash", {"command": "echo number $((40 + 2))"})
     adds = hook(answering(context="looked at"), "post_tool", name="adds")
-    withholds = hook("grep -q 'number 42' && exit 2 || exit 0", "post_tool", name="no", tools=["bash"])
+    held = "grep -q 'number 42' && exit 2 || exit 0"
+    withholds = hook(held, "post_tool", name="no", tools=["bash"])
     flags = {"CATALOG_DIR": catalog(tmp_path / "c", adds, withholds)}
     async with staged("openai", script([WRITE, read], [Say("ok")]), tmp_path, **flags) as stage:
         events = await stage.client.turn()
