@@ -29,6 +29,9 @@ from .workshop import Workshop
 STOP_ROUNDS: Final = 3
 """How often the stop hooks may send one turn on."""
 
+HOOKS_DIR: Final = "HOOKS_DIR"
+"""The variable that tells a hook where its scripts are."""
+
 _DENIED: Final = 2
 """The exit code that says no."""
 
@@ -159,7 +162,7 @@ class Hooks:
             self._workshop.workspaces / self._job.folder,
             (),
             hook.timeout_s,
-            environment=(("HOOKS_DIR", str(self._folder)),),
+            environment=((HOOKS_DIR, str(self._folder)),),
             readable=(self._folder,) if self._folder.is_dir() else (),
             given=msgspec.json.encode(about),
         )
