@@ -4,6 +4,9 @@ import sys
 
 import pytest
 
+from tests.brain.assets.conftest import npm_modules as npm_modules
+from tests.brain.assets.conftest import npm_server as npm_server
+
 from .figures import FIGURES
 
 for helper in ("brain", "client", "crash", "harness", "served", "stage", "waiting", "wire"):

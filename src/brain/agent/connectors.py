@@ -28,9 +28,6 @@ from ..security.secrets import SecretScrubber
 from .tools import Tool, ToolContext, ToolOutput
 from .workshop import Workshop
 
-OUTPUT_LIMIT: Final = 128 * 1024
-"""Characters of an answer that the model sees; the whole is in a file of the workspace."""
-
 PROGRESS_S: Final = 0.5
 """Seconds between two tellings of a call's progress."""
 
@@ -172,12 +169,12 @@ async def _output(
         return ToolOutput(answer.message, answer.code.lower())
     text = scrubber.scrub(answer.text)
     notes: list[str] = []
-    truncated = len(text) > OUTPUT_LIMIT
+    truncated = len(text) > answer.limit
     if truncated:
         whole = Attachment("text/plain", text.encode())
         name = await trio.to_thread.run_sync(_save, workspace, tool, whole)
         notes.append(f"[cut; all {len(text)} characters are in the file {name}]")
-        text = text[:OUTPUT_LIMIT]
+        text = text[: answer.limit]
     for one in answer.attachments:
         name = await trio.to_thread.run_sync(_save, workspace, tool, one)
         notes.append(f"[{one.media_type}, {len(one.data)} bytes, in the file {name}]")

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ..channels.events import JsonObject
 from ..hitl import Answer
+from .definitions import OUTPUT_LIMIT
 
 
 class Action(Struct, frozen=True, kw_only=True):
@@ -35,11 +36,15 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a server answered. `failed` means that the server itself says so."""
+    """What a server answered. `failed` means that the server itself says so.
+
+    The model sees `limit` characters of the text.
+    """
 
     text: str
     attachments: tuple[Attachment, ...] = ()
     failed: bool = False
+    limit: int = OUTPUT_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from msgspec import Meta, Struct
 from ...errors import ConfigError, SeptemberError
 from ..channels.events import JsonObject
 
+OUTPUT_LIMIT: Final = 128 * 1024
+
 Transport: TypeAlias = Literal["stdio", "http", "sse", "websocket"]
 AuthMethod: TypeAlias = Literal["none", "static", "oauth"]
 
@@ -44,7 +46,8 @@ class ServerDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `command`, `args`, `readable` and `roots` are for stdio: `readable` folders are shown to the
     server read-only, `roots` may be written. A static key goes into the variable `key_env`, or
     into the header `key_header` after `key_prefix`. `requires_permission` are patterns of
-    actions that ask a person at every call. `output_limit` is in bytes of UTF-8 text.
+    actions that ask a person at every call. `output_limit` is in characters of an answer; the
+    model sees no more of it, and the whole is in a file of the workspace.
     """
 
     name: ServerName
@@ -64,7 +67,7 @@ class ServerDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     requires_permission: tuple[str, ...] = ()
     timeout_s: Seconds = 60.0
     connect_timeout_s: Seconds = 20.0
-    output_limit: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)] = 256 * 1024
+    output_limit: Annotated[int, Meta(ge=1024, le=1024 * 1024)] = OUTPUT_LIMIT
 
     def asks(self, action: str) -> bool:
         """Whether a person is asked before `action` runs."""

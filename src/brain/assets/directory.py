@@ -1,7 +1,7 @@
 """The Asset Directory: which servers are known and connected, and which actions they offer."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, assert_never
@@ -164,11 +164,14 @@ class Directory(Actor[DirectoryMessage]):
             partial(rows.use_catalog, definitions=tuple(self._servers.values()))
         )
         await self._reload()
+        offered = await self._staff.database.read(rows.kept_actions)
         for row in self._rows.values():
             await self._reseal(row)
             if row.definition.auth_method == "oauth":
                 await self._staff.open_keeper(row, self.ref)
             if row.status == "connected":
+                actions = offered.get(row.definition.name, ())
+                self._standing[row.ref_id] = Standing(LineState.CONNECTING, actions)
                 await self._staff.open_connection(row, self.ref)
 
     async def handle(self, msg: DirectoryMessage) -> Reply | Later:
@@ -335,6 +338,8 @@ class Directory(Actor[DirectoryMessage]):
         if row is None:
             return
         before = self._standing.get(ref_id)
+        if before is not None and standing.state is not LineState.CONNECTED:
+            standing = replace(standing, actions=before.actions)
         self._standing[ref_id] = standing
         if standing.state is LineState.CONNECTED and (
             before is None or before.actions != standing.actions

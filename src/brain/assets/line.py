@@ -19,7 +19,10 @@ from .session import ConnectionLost, Host, NoAnswer, Refused, Session, load_sdk,
 T = TypeVar("T")
 
 PATIENCE_S: Final = 0.8
-"""How long a call waits for a line that is just being connected; then it fails."""
+"""How long a call waits for a line that could not be connected the last time it was tried.
+
+Before a first failure it waits for the attempt that is being made.
+"""
 
 _BACKOFF: Final = Backoff(first=0.2, factor=2.0, max=60.0, jitter=0.3)
 _LEAST_PAUSE_S: Final = 0.5
@@ -83,17 +86,19 @@ class Line:
         self._wake = trio.Event()
         self._changed = trio.Event()
         self._suspect = trio.Event()
+        self._failures = 0
+        self._ended = 0
         self.standing = Standing(LineState.CONNECTING)
 
     async def run(self) -> None:
         """Connect, serve, connect again, until cancelled."""
         try:
             await trio.to_thread.run_sync(load_sdk)
-            failures = 0
             while True:
                 served, problem = await self._connection()
-                failures = 1 if served else failures + 1
-                await self._pause(failures, problem)
+                self._failures = 1 if served else self._failures + 1
+                self._ended += 1
+                await self._pause(self._failures, problem)
                 self._move(LineState.CONNECTING, problem=problem)
         finally:
             self._move(LineState.CLOSED)
@@ -126,16 +131,21 @@ class Line:
 
     async def _connected(self) -> Session:
         if self._session is None:
-            if self.standing.state is not LineState.REFUSED:
+            if not self._refused:
                 self._wake.set()
-            with trio.move_on_after(PATIENCE_S):
-                while self._session is None and self.standing.state is not LineState.REFUSED:
+            ended = self._ended
+            with trio.move_on_after(PATIENCE_S if self._failures > 1 else inf):
+                while self._session is None and self._ended == ended and not self._refused:
                     await self._news.wait()
         if self._session is None:
             raise self.standing.problem or self._failed(
                 f"{self._definition.name} is not connected yet; try again in a moment"
             )
         return self._session
+
+    @property
+    def _refused(self) -> bool:
+        return self.standing.state is LineState.REFUSED
 
     async def _connection(self) -> tuple[bool, SeptemberError]:
         """One connection from its dialling to its end: whether it served, and why it ended."""

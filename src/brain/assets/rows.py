@@ -143,6 +143,15 @@ def keep_actions(connection: Connection, server: str, actions: tuple[Action, ...
     )
 
 
+def kept_actions(connection: Connection) -> dict[str, tuple[Action, ...]]:
+    """What each connected server offered when it was last asked."""
+    found: dict[str, list[Action]] = {}
+    rows = connection.execute("SELECT server_name, definition FROM action_registry ORDER BY rowid")
+    for server, definition in rows:
+        found.setdefault(server, []).append(msgspec.json.decode(definition, type=Action))
+    return {server: tuple(actions) for server, actions in found.items()}
+
+
 def begin_flow(connection: Connection, state: str, ref_id: str, sealed: bytes) -> None:
     """Keep an authorization until its callback; those that nobody finished go."""
     now = now_ms()

@@ -7,7 +7,9 @@ session, whatever the transport does: a transport that dies may say so to nobody
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
+from math import inf
 from typing import Any, Final, Protocol, TypeVar
 
 import trio
@@ -65,12 +67,25 @@ class Session:
         self._client: Any = None
         self._scopes: set[trio.CancelScope] = set()
         self._callers: list[Caller] = []
+        self._patiences: set[_Patience] = set()
         self.ended = trio.Event()
 
     @property
     def caller(self) -> Caller:
         """On whose behalf the server acts now: the call that was made last."""
         return self._callers[-1] if self._callers else NOBODY
+
+    @contextmanager
+    def attending(self) -> Generator[None]:
+        """The server waits for us, so it is not silent: a person may take days to answer."""
+        waiting = tuple(self._patiences)
+        for one in waiting:
+            one.pause()
+        try:
+            yield
+        finally:
+            for one in waiting:
+                one.resume()
 
     def begin(self, client: Any) -> None:
         """The handshake is done."""
@@ -100,7 +115,7 @@ class Session:
 
             work = partial(self._client.call_tool, progress_callback=told, meta=_trace_context())
             result = await self._during(lambda: work(action, arguments))
-        return content_of(result)
+        return self._limited(content_of(result))
 
     async def resources(self) -> tuple[Listed, ...]:
         """What can be read."""
@@ -113,7 +128,8 @@ class Session:
         """Read a resource."""
         with self._patience():
             read = partial(self._client.read_resource, meta=_trace_context())
-            return resource_content(await self._during(lambda: read(uri)))
+            result = await self._during(lambda: read(uri))
+        return self._limited(resource_content(result))
 
     async def prompts(self) -> tuple[Listed, ...]:
         """Prompt templates, with their arguments in the description."""
@@ -127,7 +143,8 @@ class Session:
         with self._patience():
             get = partial(self._client.get_prompt, meta=_trace_context())
             result = await self._during(lambda: get(name, arguments))
-        return Content("\n".join(f"{one.role}: {_text(one.content)}" for one in result.messages))
+        text = "\n".join(f"{one.role}: {_text(one.content)}" for one in result.messages)
+        return self._limited(Content(text))
 
     async def responsive(self) -> bool:
         """Whether the server answers anything at all within two seconds."""
@@ -135,6 +152,9 @@ class Session:
             await self._during(lambda: self._client.list_tools(cache_mode="bypass"))
             return True
         return False
+
+    def _limited(self, content: Content) -> Content:
+        return replace(content, limit=self._definition.output_limit)
 
     def _action(self, tool: Any) -> Action:
         hints = tool.annotations
@@ -190,8 +210,12 @@ class Session:
     @contextmanager
     def _patience(self) -> Generator["_Patience"]:
         patience = _Patience(self._definition.timeout_s)
-        with patience.scope:
-            yield patience
+        self._patiences.add(patience)
+        try:
+            with patience.scope:
+                yield patience
+        finally:
+            self._patiences.discard(patience)
         if patience.scope.cancelled_caught:
             raise NoAnswer
 
@@ -206,11 +230,28 @@ class _Patience:
     def __init__(self, silence: float) -> None:
         self._silence = silence
         self._last = trio.current_time() + _PATIENCE * silence
+        self._pauses = 0
+        self._paused_at = 0.0
         self.scope = trio.CancelScope(deadline=trio.current_time() + silence)
 
     def heard(self) -> None:
         """The server has said something: wait again."""
-        self.scope.deadline = min(self._last, trio.current_time() + self._silence)
+        if not self._pauses:
+            self.scope.deadline = min(self._last, trio.current_time() + self._silence)
+
+    def pause(self) -> None:
+        """Stop the clocks until `resume` was called as often."""
+        if not self._pauses:
+            self._paused_at = trio.current_time()
+            self.scope.deadline = inf
+        self._pauses += 1
+
+    def resume(self) -> None:
+        """Let the clocks go on."""
+        self._pauses -= 1
+        if not self._pauses:
+            self._last += trio.current_time() - self._paused_at
+            self.heard()
 
 
 def load_sdk() -> None:
@@ -241,10 +282,12 @@ async def opened(
         await trio.lowlevel.checkpoint()
 
     async def sample(_context: Any, params: Any) -> Any:
-        return await host.sample(params)
+        with session.attending():
+            return await host.sample(params)
 
     async def elicit(_context: Any, params: Any) -> Any:
-        return await host.elicit(params, session.caller)
+        with session.attending():
+            return await host.elicit(params, session.caller)
 
     make_client: Any = sdk.Client  # its callback types are narrower than what it takes
     client = make_client(

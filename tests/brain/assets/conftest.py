@@ -1,12 +1,11 @@
 """MCP servers that others wrote, and a directory that connects them."""
 
-import os
+import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -22,35 +21,16 @@ from september.config import load_engine_config
 from tests.lineage import ORDERLY
 
 STOCK = Path(__file__).resolve().parents[3] / "catalog"
-PACKAGES = ("server-everything", "server-filesystem", "server-memory")
-
-_CACHE = Path(os.environ.get("SEPTEMBER_NPM_CACHE", Path(tempfile.gettempdir(), "september-npm")))
+ROOT = STOCK.parent
+NPM = ROOT / ".venv" / "npm"
+"""Where .dev/npm puts the servers of tests/mcp_servers/package.json; it outlives the run."""
 
 
 def _install() -> Path:
-    """The servers in a cache folder that outlives the test run."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("NOT RUN: npm is missing, so no MCP server of others' can be tried")
-    modules = _CACHE / "node_modules" / "@modelcontextprotocol"
-    if not all((modules / name).is_dir() for name in PACKAGES):
-        _CACHE.mkdir(parents=True, exist_ok=True)
-        wanted = [f"@modelcontextprotocol/{name}" for name in PACKAGES]
-        subprocess.run(
-            [
-                npm,
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--silent",
-                "--prefix",
-                str(_CACHE),
-                *wanted,
-            ],
-            check=True,
-            timeout=110,
-        )
-    return modules
+    done = subprocess.run([ROOT / ".dev" / "npm"], capture_output=True, text=True, timeout=110)
+    if done.returncode:
+        pytest.skip(f"NOT RUN, so no MCP server from npm was tried: .dev/npm: {done.stderr[-300:]}")
+    return NPM / "node_modules" / "@modelcontextprotocol"
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +49,7 @@ def npm_server(npm_modules: Path) -> Callable[..., dict[str, object]]:
             "transport": "stdio",
             "command": "node",
             "args": [str(script), *args],
-            "readable": [str(_CACHE)],
+            "readable": [str(NPM)],
             **more,
         }
 
@@ -122,6 +102,15 @@ def descendants() -> set[int]:
         for one in psutil.Process().children(recursive=True)
         if one.status() != psutil.STATUS_ZOMBIE
     }
+
+
+def open_descriptors() -> list[str]:
+    """What this process has open, by what it leads to; numbers and sockets' names differ."""
+    found: list[str] = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one that lists the folder
+            found.append(re.sub(r"\d+", "", str(descriptor.readlink())))
+    return sorted(found)
 
 
 @pytest.fixture

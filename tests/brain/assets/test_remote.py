@@ -27,7 +27,7 @@ from september.brain.hitl import Answer
 from september.brain.tree import Engine
 from september.errors import SeptemberError
 
-from .conftest import engine_with, python_server
+from .conftest import engine_with, open_descriptors, python_server, until
 
 # The SDK leaves the generators of a stream that it left to the collector; the response is closed.
 pytestmark = pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning")
@@ -118,6 +118,25 @@ async def test_everything_is_driven_over_the_network(
             assert await text_of(connection, ECHO) == "Echo: hello"
             (made,) = await engine.assets.call(ListConnections())
             assert await engine.assets.call(Disconnect(made.ref_id)) is None
+
+
+@pytest.mark.parametrize("transport", MODES)
+async def test_connecting_over_the_network_many_times_leaves_no_descriptor(
+    npm_modules: Path, tmp_path: Path, transport: str
+) -> None:
+    mode, path = MODES[transport]
+    port = free_port()
+    async with everything(npm_modules, mode, port):
+        server = remote(transport, f"http://127.0.0.1:{port}{path}")
+        async with engine_with(tmp_path, server) as engine:
+            descriptors: list[str] = []
+            for number in range(42):
+                made = await engine.assets.call(Connect("everything"))
+                assert isinstance(made, Connected) and made.status == "connected", made
+                assert await engine.assets.call(Disconnect(made.ref_id)) is None
+                if number == 1:
+                    descriptors = open_descriptors()
+            await until(lambda: open_descriptors() == descriptors)
 
 
 @pytest.mark.parametrize("transport", MODES)
@@ -240,6 +259,25 @@ async def test_a_server_asks_the_model_and_the_person(npm_modules: Path, tmp_pat
             assert asked
             declined = CallAction("trigger-elicitation-request", {})
             assert "declined" in (await text_of(connection, declined)).lower()
+
+
+async def test_a_person_may_take_longer_than_the_servers_timeout(
+    npm_modules: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+
+    async def ask(question: str, options: tuple[str, ...]) -> Answer:
+        await trio.sleep(1.0)  # of a server's patience, which is the matter here
+        return Answer("user", '{"name": "Ada"}')
+
+    async with everything(npm_modules, "streamableHttp", port):
+        server = {**remote("http", f"http://127.0.0.1:{port}/mcp"), "timeout_s": 0.5}
+        async with engine_with(tmp_path, server) as engine:
+            connection = await connected(engine)
+            elicit = CallAction("trigger-elicitation-request", {}, Caller(ask))
+            assert "Ada" in await text_of(connection, elicit)
+            silent = await connection.call(LONG)
+            assert isinstance(silent, SeptemberError) and "silent" in silent.message
 
 
 GROWING = '''

@@ -29,7 +29,7 @@ from september.brain.assets.directory import (
 from september.brain.tree import Engine
 from september.errors import SeptemberError
 
-from .conftest import descendants, engine_with, python_server, until
+from .conftest import descendants, engine_with, open_descriptors, python_server, until
 
 pytestmark = pytest.mark.usefixtures("no_orphans")
 
@@ -180,24 +180,31 @@ async def test_an_idle_server_that_dies_is_started_again(
                 answer = await server.call(CallAction("echo", {"message": "back"}))
 
 
-async def test_connecting_and_disconnecting_leaves_nothing_behind(
+async def test_100_times_connecting_and_disconnecting_leaves_nothing_behind(
     npm_server: Definition, tmp_path: Path
 ) -> None:
-    rounds = int(os.environ.get("SEPTEMBER_CONNECT_CYCLES", "10"))
-    async with engine_with(tmp_path, python_server("time", "mcp_server_time")) as engine:
-        await _cycle(engine)
-        descriptors, running = len(os.listdir("/proc/self/fd")), descendants()
-        for _ in range(rounds):
-            await _cycle(engine)
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+    servers = [{**npm_server("memory"), "name": f"memory-{number}"} for number in range(10)]
+    async with engine_with(tmp_path, *servers) as engine:
+        await _cycle(engine, *servers)
+        descriptors, running = open_descriptors(), descendants()
+        for _ in range(10):
+            await _cycle(engine, *servers)
+        assert open_descriptors() == descriptors
         assert descendants() == running
+        assert await engine.assets.call(ListConnections()) == ()
 
 
-async def _cycle(engine: Engine) -> None:
-    made = await engine.assets.call(Connect("time"))
-    assert isinstance(made, Connected) and made.status == "connected", made
-    assert await engine.assets.call(Disconnect(made.ref_id)) is None
-    assert await engine.assets.call(ListConnections()) == ()
+async def _cycle(engine: Engine, *servers: dict[str, object]) -> None:
+    """Connect and disconnect all of them, at the same time."""
+
+    async def one(name: str) -> None:
+        made = await engine.assets.call(Connect(name))
+        assert isinstance(made, Connected) and made.status == "connected", made
+        assert await engine.assets.call(Disconnect(made.ref_id)) is None
+
+    async with trio.open_nursery() as nursery:
+        for server in servers:
+            nursery.start_soon(one, str(server["name"]))
 
 
 async def test_the_filesystem_server_reads_and_writes_its_root_and_nothing_else(
