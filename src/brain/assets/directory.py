@@ -128,7 +128,6 @@ _STATUS: Final = {
     LineState.CONNECTING: "connecting",
     LineState.WAITING: "reconnecting",
     LineState.REFUSED: "error",
-    LineState.CLOSED: "closed",
 }
 
 

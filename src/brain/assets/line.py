@@ -233,7 +233,8 @@ class Line:
         self.standing = Standing(state, kept, problem)
         self._news.set()
         self._news = trio.Event()
-        self._tell(self.standing)
+        if state is not LineState.CLOSED:  # whoever closes the line knows that
+            self._tell(self.standing)
 
     def _explained(self, error: BaseException) -> SeptemberError:
         leaf = _leaf(error)
