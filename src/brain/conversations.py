@@ -57,6 +57,11 @@ def forget(connection: Connection, task_id: str) -> None:
     connection.execute("DELETE FROM conversations WHERE task_id = ?", (task_id,))
     if not connection.changes():
         raise _unknown(task_id)
+    connection.execute(
+        "DELETE FROM learning_steps WHERE pass_id IN"
+        " (SELECT pass_id FROM learning_passes WHERE task_id = ?)",
+        (task_id,),
+    )
     for table in (
         "channel_events",
         "channel_state_snapshots",
@@ -76,6 +81,13 @@ def _with_sub_agents(connection: Connection, task_id: str) -> list[tuple[str]]:
         (task_id,),
     )
     return [(found,) for (found,) in rows]
+
+
+def check_known(connection: Connection, task_id: str) -> None:
+    """Raise TASK_NOT_FOUND unless there is such a task."""
+    found = connection.execute("SELECT 1 FROM conversations WHERE task_id = ?", (task_id,))
+    if found.fetchone() is None:
+        raise _unknown(task_id)
 
 
 def signal(

@@ -1,5 +1,8 @@
 """The Learning Centre's side of the bridge."""
 
+from functools import partial
+
+from ..brain import conversations
 from ..brain.clock import iso
 from ..brain.learning.centre import GetStanding, Learn, Undo
 from ..brain.learning.passes import Pass
@@ -19,9 +22,12 @@ class LearningBridge:
 
     def __init__(self, engine: Engine) -> None:
         self._centre = engine.learning
+        self._database = engine.database
 
     async def run(self, task_id: str | None) -> LearningRun:
         """Learn now, from one task or from all that wait."""
+        if task_id is not None:
+            await self._database.read(partial(conversations.check_known, task_id=task_id))
         done = await self._centre.call(Learn(task_id))
         return LearningRun(passes=[_shown(one) for one in done])
 
@@ -55,6 +61,8 @@ def _shown(one: Pass) -> LearningPass:
         status=one.status,
         extractor=one.extractor,
         counts=one.report.counts,
+        steps=one.steps,
+        applied=one.applied,
         recall=RecallCheck(questions=recall.questions, before=recall.before, after=recall.after)
         if recall is not None
         else None,

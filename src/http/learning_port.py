@@ -22,6 +22,8 @@ class LearningPass(Struct, frozen=True, kw_only=True):
     status: Literal["running", "done", "failed", "rolled_back"]
     extractor: Annotated[str, Meta(description='The model that extracted, or "rules"')]
     counts: Annotated[Mapping[str, int], Meta(description="What was taken up and written")]
+    steps: Annotated[int, Meta(description="Turns and signals that the pass takes up")]
+    applied: Annotated[int, Meta(description="Those of them that are written to memory")]
     recall: RecallCheck | None
     reason: str | None
     trace_id: str

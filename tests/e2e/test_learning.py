@@ -100,6 +100,7 @@ async def test_a_pass_is_shown_run_and_undone(tmp_path: Path) -> None:
         (done,) = (await client.post("/learning/run", {"task_id": "task"}))["passes"]
         assert done["counts"]["trajectories"] == done["counts"]["signals"] == 1
         assert done["trace_id"] and done["ended_at"]
+        assert done["steps"] == done["applied"] == 2
         status = await client.get("/learning/status")
         assert status["waiting"] == [] and status["passes"] == [done]
         assert "To avoid: too long" in (await client.get("/memory/soul"))["patterns"]
@@ -111,3 +112,7 @@ async def test_a_pass_is_shown_run_and_undone(tmp_path: Path) -> None:
         assert tombs == [(1,)]
         with pytest.raises(Refused, match="NOT_FOUND"):
             await client.post("/learning/passes/pass-x/undo", {})
+        with pytest.raises(Refused, match="TASK_NOT_FOUND"):
+            await client.post("/learning/run", {"task_id": "nowhere"})
+        drafts = rows(engine.brain, "SELECT count(draft) FROM learning_steps")
+        assert drafts == [(0,)], "what is learned is kept in memory alone"

@@ -48,7 +48,10 @@ class Report(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A pass. Times are ms; `trace_id` names the trace of the pass, which all its rows cite."""
+    """A pass. Times are ms; `trace_id` names the trace of the pass, which all its rows cite.
+
+    `applied` of its `steps` are written to memory.
+    """
 
     pass_id: str
     task_id: str
@@ -58,6 +61,8 @@ class Pass:
     trace_id: str
     started_at: int
     ended_at: int | None
+    steps: int
+    applied: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,12 @@ class Step:
     applied: bool
 
 
-_COLUMNS: Final = "pass_id, task_id, status, extractor, report, trace_id, started_at, ended_at"
+_COLUMNS: Final = (
+    "pass_id, task_id, status, extractor, report, trace_id, started_at, ended_at,"
+    " (SELECT count(*) FROM learning_steps AS s WHERE s.pass_id = learning_passes.pass_id),"
+    " (SELECT count(applied_at) FROM learning_steps AS s"
+    "   WHERE s.pass_id = learning_passes.pass_id)"
+)
 
 
 def begin(
@@ -88,7 +98,8 @@ def begin(
     if not items:
         return None
     connection.execute(
-        f"INSERT INTO learning_passes ({_COLUMNS}) VALUES (?, ?, 'running', '', ?, ?, ?, NULL)",
+        "INSERT INTO learning_passes (pass_id, task_id, status, extractor, report, trace_id,"
+        " started_at) VALUES (?, ?, 'running', '', ?, ?, ?)",
         (pass_id, task_id, _encoded(Report()), trace_id, now),
     )
     connection.executemany(
@@ -275,6 +286,7 @@ def _close(
         "UPDATE learning_passes SET status = ?, report = ?, ended_at = ? WHERE pass_id = ?",
         (status, _encoded(report), now, pass_id),
     )
+    connection.execute("UPDATE learning_steps SET draft = NULL WHERE pass_id = ?", (pass_id,))
 
 
 def _encoded(report: Report) -> str:
@@ -282,6 +294,6 @@ def _encoded(report: Report) -> str:
 
 
 def _pass(row: Row) -> Pass:
-    pass_id, task_id, status, extractor, report, trace_id, started_at, ended_at = row
+    pass_id, task_id, status, extractor, report, *others = row
     held = msgspec.json.decode(report, type=Report)
-    return Pass(pass_id, task_id, status, extractor, held, trace_id, started_at, ended_at)
+    return Pass(pass_id, task_id, status, extractor, held, *others)

@@ -40,6 +40,7 @@ ENDPOINTS = (
         run,
         RunBody,
         answers=LearningRun,
+        refusals=("TASK_NOT_FOUND",),
         sample={"task_id": "demo"},
     ),
     Endpoint(

@@ -27,6 +27,10 @@ from tests.brain.memory.conftest import Mind
 from .stage import BEGAN, ByRules, study_of, studying, talked
 
 
+HOUR = 3_600_001
+"""Further apart than this, episodes are no neighbours."""
+
+
 async def rows(mind: Mind, sql: str) -> list[Row]:
     return await mind.database.read(lambda c: c.execute(sql).fetchall())
 
@@ -198,16 +202,16 @@ def test_what_a_model_makes_up_is_dropped() -> None:
 
 async def test_o10_a_pass_that_lowers_recall_is_taken_back_and_reported(mind: Mind) -> None:
     told = [
-        episode_of("k", f"the {word} report of the harbour office is blue", "", now=number)
+        episode_of("k", f"the {word} report of the harbour office is blue", "", now=number * HOUR)
         for number, word in enumerate(("yearly", "weekly", "daily", "hourly", "monthly"))
     ]
     await mind.memory.write(partial(write_many, episodes=tuple(told)))
     noise = [
-        Draft(tuple(EpisodeDraft("k", said.description, f"{n} {m}") for said in told for m in "ab"))
-        for n in range(4)
+        Draft(tuple(EpisodeDraft(text, text, f"{text}, {n}") for n in range(12)))
+        for text in (one.description for one in told)
     ]
     study = study_of(mind, ByRules(*noise))
-    await talked(mind.database, *(f"Tell me about the harbour office, part {n}." for n in range(4)))
+    await talked(mind.database, *(f"Tell me about the harbour office, part {n}." for n in range(5)))
     (done,) = await study.learn("task")
     recall = done.report.recall
     assert done.status == "rolled_back"
