@@ -87,6 +87,23 @@ async def test_a_fact_of_turn_3_is_answerable_at_turn_300(tmp_path: Path) -> Non
         FIGURES["300 turns: compactions, slowest turn"] = f"{len(done)}, {slowest * 1000:.0f} ms"
 
 
+async def test_what_no_summary_can_hold_any_more_comes_back_from_memory(tmp_path: Path) -> None:
+    """Each of 90 turns states something: more than a summary may take. Turn 3 is asked for."""
+    dog = Find(r"(?i)dog(?: is called|'s name is) (\w+)", otherwise="I do not know your dog.")
+    env = {**SMALL, "LLM_CONTEXT_WINDOW": "7000", **light(tmp_path)}
+    async with staged("anthropic", windowed(dog, repeat=True), tmp_path, **env) as stage:
+        for number in range(1, 91):
+            told = "My dog is called Biscuit." if number == 3 else f"I own a boat of type {number}."
+            await stage.client.turn(f"{told} {chat(number)}")
+        summaries = rows(stage.brain, "SELECT summary FROM compactions ORDER BY id DESC LIMIT 1")
+        assert "Biscuit" not in summaries[0][0], "the newest statements took its place"
+        events = await stage.client.turn("What is the name of my dog?")
+        assert text_of(events) == "Biscuit"
+        assert "knowledge" in {
+            item["store"] for found in named(events, "memory_retrieval") for item in found["items"]
+        }
+
+
 @each_provider
 async def test_tools_and_a_light_model_that_fails_do_not_poison_the_transcript(
     provider: str, tmp_path: Path

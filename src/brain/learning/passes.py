@@ -75,6 +75,11 @@ class Step:
     draft: Draft | None
     applied: bool
 
+    @property
+    def source(self) -> str:
+        """What the rows that are drawn from it name as their source."""
+        return f"{self.kind}:{self.item}"
+
 
 _COLUMNS: Final = (
     "pass_id, task_id, status, extractor, report, trace_id, started_at, ended_at,"
@@ -195,7 +200,7 @@ def apply(connection: Connection, pass_id: str, step: Step, now: int) -> None:
     at = _happened_at(connection, step)
     origin = Origin(_trajectory(connection, step), held.trace_id, pass_id)
     counts = Counter(held.report.counts)
-    counts.update(write(connection, step.draft, f"{step.kind}:{step.item}", at or now, origin))
+    counts.update(write(connection, step.draft, step.source, at or now, origin))
     counts[_COUNTED[step.kind]] += 1
     kept = {name: count for name, count in counts.items() if count}
     keep_report(connection, pass_id, msgspec.structs.replace(held.report, counts=kept))

@@ -1,10 +1,12 @@
 """The gate of a pass: sample questions that memory answered before it, asked again after it."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from ..memory.memory import Memory
-from ..memory.words import FUNCTION_WORDS, WORD
+from ..memory.words import FUNCTION_WORDS, WORD, stems
 from ..store.connection import Connection
 from ..store.database import Database
 from .passes import Sample
@@ -53,16 +55,46 @@ def question(text: str) -> str:
     return " ".join(telling[:WORDS])
 
 
-async def found(database: Database, memory: Memory, asked: Sequence[Sample]) -> int:
-    """How many of the questions bring their memory back, or what has superseded it since."""
+async def found(
+    database: Database, memory: Memory, asked: Sequence[Sample], taken_up: Collection[str]
+) -> int:
+    """How many of the questions bring back their memory, what has superseded it, or an equal.
+
+    An equal holds every word of the question: who keeps a diary would else never learn from its
+    next page. But one turn (`taken_up` are the sources of this pass) that gives several equals
+    has only said the same again and again, and none of them counts.
+    """
     count = 0
     for sample in asked:
-        if sample.store == "episodes":
-            ids = {hit.episode.id for hit in await memory.search_episodes(sample.question, TOP)}
-        else:
-            ids = {hit.fact.id for hit in await memory.search_knowledge(sample.question, TOP)}
-        count += bool(ids & await _heirs(database, sample))
+        hits = await _hits(memory, sample)
+        known = {hit.id for hit in hits} & await _heirs(database, sample)
+        count += bool(known) or _answered(sample, hits, taken_up)
     return count
+
+
+def _answered(sample: Sample, hits: Sequence["_Hit"], taken_up: Collection[str]) -> bool:
+    words = set(stems(sample.question))
+    equals = Counter(hit.source for hit in hits if words <= set(stems(hit.text)))
+    return any(count == 1 or source not in taken_up for source, count in equals.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """What a question brought back."""
+
+    id: str
+    source: str
+    text: str
+
+
+async def _hits(memory: Memory, sample: Sample) -> list[_Hit]:
+    if sample.store == "episodes":
+        episodes = [hit.episode for hit in await memory.search_episodes(sample.question, TOP)]
+        return [
+            _Hit(one.id, one.source, f"{one.key} {one.description} {one.value}") for one in episodes
+        ]
+    facts = [hit.fact for hit in await memory.search_knowledge(sample.question, TOP)]
+    return [_Hit(one.id, one.source, f"{one.subject} {one.content}") for one in facts]
 
 
 async def _heirs(database: Database, sample: Sample) -> set[str]:

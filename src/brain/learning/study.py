@@ -4,7 +4,7 @@ Each write is one transaction, and the drafts are kept before the first of them 
 pass that is taken up writes the same rows as one that was never cut.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -22,7 +22,7 @@ from . import material, passes
 from .draft import Draft, of_signal, scrubbed
 from .extraction import BY_RULES, Extractor
 from .material import Turn, Waiting
-from .passes import Pass, Recall, Step
+from .passes import Pass, Recall, Sample, Step
 from .sampling import found, samples
 
 _log = structlog.get_logger("september.learning")
@@ -142,9 +142,13 @@ class Study:
             return
         await self._seen()
         asked = await self._database.read(partial(samples, pass_id=pass_id))
-        before = await found(self._database, self._memory, asked)
+        before = await self._found(pass_id, asked)
         report = replace(held.report, samples=asked, found_before=before)
         await self._database.write(partial(passes.keep_report, pass_id=pass_id, report=report))
+
+    async def _found(self, pass_id: str, asked: Sequence[Sample]) -> int:
+        sources = {step.source for step in await self._steps(pass_id)}
+        return await found(self._database, self._memory, asked, sources)
 
     async def _seen(self) -> None:
         """Wait for vectors, within reason."""
@@ -161,7 +165,7 @@ class Study:
         await self._seen()
         report = (await self._database.read(partial(passes.shown, pass_id=pass_id))).report
         asked = report.samples or ()
-        after = await found(self._database, self._memory, asked)
+        after = await self._found(pass_id, asked)
         recall = Recall(len(asked), report.found_before, after)
         end = partial(passes.end, pass_id=pass_id, recall=recall, now=self._now())
         return await self._memory.write(end)

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
 from september.brain import conversations
 from september.brain.learning import material, passes
@@ -15,6 +16,7 @@ from september.brain.learning.draft import (
     merged,
     of_turn,
 )
+from september.brain.learning.extraction import Extractor
 from september.brain.learning.material import Turn
 from september.brain.learning.passes import Pass
 from september.brain.memory import integrity
@@ -22,10 +24,10 @@ from september.brain.memory.episodes import episode_of, write_many
 from september.brain.memory.forget import forget
 from september.brain.memory.knowledge import fact_of, tell
 from september.brain.store.connection import Row
+from tests.brain.herald.stage import Stage, provider
 from tests.brain.memory.conftest import Mind
 
 from .stage import BEGAN, ByRules, study_of, studying, talked
-
 
 HOUR = 3_600_001
 """Further apart than this, episodes are no neighbours."""
@@ -264,3 +266,42 @@ async def test_a_task_is_due_when_idle_and_at_the_latest_after_the_interval(mind
 async def test_an_unknown_pass_is_refused(mind: Mind, pass_id: str) -> None:
     with pytest.raises(Exception, match="there is no pass"):
         await study_of(mind).undo(pass_id)
+
+
+async def test_m6_ingest_and_passes_at_the_same_time_wait_for_nobody_and_lose_nothing(
+    mind: Mind,
+) -> None:
+    study = study_of(mind)
+
+    async def ingest(task: str) -> None:
+        for number in range(12):
+            await talked(mind.database, f"I own a boat of type {number}.", task=task, first=number)
+            fact = fact_of(task, f"has note {number}", now=BEGAN)
+            await mind.memory.write(partial(tell, fact=fact))
+            if number % 4 == 3:
+                await study.learn(task)
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for task in ("one", "two", "three"):
+                nursery.start_soon(ingest, task)
+    assert await rows(mind, "SELECT count(*) FROM trajectories WHERE learned_at IS NULL") == [(0,)]
+    assert await rows(mind, "SELECT DISTINCT status FROM learning_passes") == [("done",)]
+    assert await rows(mind, "SELECT count(*) FROM episodes") == [(36,)]
+    boats = "SELECT count(*) FROM knowledge_store WHERE content LIKE 'owns a boat%'"
+    assert await rows(mind, boats) == [(12,)], "told in three tasks, known once"
+    assert await sound(mind)
+
+
+async def test_m2_a_pass_makes_one_model_call_for_several_turns(mind: Mind) -> None:
+    """An empty extraction for each call; the rules alone write what was stated."""
+    empty = '{"episodes":[],"facts":[],"relations":[],"patterns":[]}'
+    play = provider({"steps": [{"text": empty}]})
+    stage = Stage(play)
+    async with stage.running() as gateway:
+        study = study_of(mind, Extractor(lambda: gateway))
+        await talked(mind.database, *(f"I own a boat of type {number}." for number in range(20)))
+        (done,) = await study.learn("task")
+        assert done.extractor == "scripted:test (no language model)"
+        assert done.report.counts["facts_added"] == 20
+        assert play._used == [3], "twenty turns, eight for each call"
