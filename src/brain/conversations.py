@@ -69,6 +69,8 @@ def forget(connection: Connection, task_id: str) -> None:
         "working_memory_log",
         "trajectories",
         "learning_signals",
+        "permits",
+        "permission_decisions",
     ):
         connection.executemany(f"DELETE FROM {table} WHERE task_id = ?", family)
 

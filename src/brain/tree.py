@@ -53,6 +53,7 @@ from .raven.raven import BrainTraces
 from .retention.retention import Retention, RetentionMessage
 from .retention.sweeps import Lifetimes
 from .sandbox.sandbox import Sandbox, SandboxMessage
+from .security.egress import policy_of
 from .security.secrets import SecretScrubber
 from .store.brain_file import BrainFile
 from .store.database import Database
@@ -247,6 +248,7 @@ class EngineSpecs:
             scrubber=self.scrubber,
             workspaces=config.workspace_root,
             roots=config.allowed_roots,
+            policy=policy_of(config.network_allow),
             delegates=Delegation(config.sub_agent_slots).tools,
             limits=Limits(
                 max_iterations=config.max_iterations,

@@ -163,6 +163,9 @@ class EngineConfig:
     )
     sandbox_mode: SandboxMode = one_of("bubblewrap", "none", meaning="What confines commands")
     sandbox_network: bool = setting(FLAG, "false", "Give commands the network")
+    network_allow: tuple[str, ...] = setting(
+        LIST, "", "Hosts to reach without asking (names, *.name, networks); none set: no such rule"
+    )
     subprocess_scrub_mode: ScrubMode = one_of(
         "strict", "inherit", meaning="strict: commands see no variable of the Engine's own"
     )

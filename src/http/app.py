@@ -37,6 +37,7 @@ from .routes import (
     metrics,
     observability,
     observe,
+    permissions,
     rpc,
     skills,
     traces,
@@ -49,6 +50,7 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
     (
         *execute.ENDPOINTS,
         *hitl.ENDPOINTS,
+        *permissions.ENDPOINTS,
         *conversations.ENDPOINTS,
         *feedback.ENDPOINTS,
         *memory.ENDPOINTS,

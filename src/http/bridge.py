@@ -4,6 +4,7 @@ import time
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 
 import msgspec
@@ -11,6 +12,7 @@ import trio
 
 from ..actors import ActorError
 from ..brain import conversations
+from ..brain.agent import permits
 from ..brain.agent.offer import check_catalog
 from ..brain.agent.request import TurnRequest
 from ..brain.assets.definitions import load_servers
@@ -48,7 +50,9 @@ from .port import (
     HitlResumed,
     KeyState,
     MediaContent,
+    PermissionDecision,
     ReplayRequest,
+    StandingPermit,
     StoredMessage,
 )
 from .skill_bridge import CallBridge, SkillBridge
@@ -166,6 +170,39 @@ class EngineBridge:
     async def pending(self) -> Sequence[HitlRequest]:
         """Everything that waits for a person."""
         return [announcement(one) for one in await self._engine.approvals.call(ListPending())]
+
+    async def permits(self) -> Sequence[StandingPermit]:
+        """The answers that are remembered."""
+        found = await self._engine.database.read(permits.standing)
+        return [
+            StandingPermit(
+                permit_id=one.permit_id,
+                tool=one.tool,
+                subject=one.subject,
+                scope=one.scope,
+                task_id=one.task_id,
+                created_at=iso(one.created_at),
+            )
+            for one in found
+        ]
+
+    async def revoke_permit(self, permit_id: str) -> None:
+        """Forget a remembered answer."""
+        revoke = partial(permits.revoke, permit_id=permit_id)
+        if not await self._engine.database.write(revoke):
+            raise SeptemberError(
+                "NOT_FOUND",
+                f"no answer {permit_id!r} is remembered; GET /permissions lists those that are",
+                {"permit_id": permit_id},
+            )
+
+    async def decisions(self, task_id: str | None, limit: int) -> Sequence[PermissionDecision]:
+        """What was decided."""
+        read = partial(permits.noted, task_id=task_id, limit=limit)
+        return [
+            PermissionDecision(**asdict(one), created_at=iso(at))
+            for one, at in await self._engine.database.read(read)
+        ]
 
     async def conversations(self, limit: int, before: str | None) -> ConversationPage:
         """A page of tasks, latest first."""

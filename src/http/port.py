@@ -84,6 +84,31 @@ class HitlResumed(Struct, frozen=True, kw_only=True):
     status: Literal["resumed"] = "resumed"
 
 
+class StandingPermit(Struct, frozen=True, kw_only=True):
+    """A yes that is remembered: for this tool and what it is about, in one task or always."""
+
+    permit_id: str
+    tool: str
+    subject: str
+    scope: Literal["task", "always"]
+    task_id: str | None
+    created_at: str
+
+
+class PermissionDecision(Struct, frozen=True, kw_only=True):
+    """What was decided on a tool call. `concern` is the rule it fell under, if any."""
+
+    task_id: str
+    turn_id: str
+    tool_call_id: str
+    tool: str
+    outcome: str
+    concern: str | None
+    reason: str
+    scope: str | None
+    created_at: str
+
+
 class ConversationSummary(Struct, frozen=True, kw_only=True):
     """A task as a list shows it."""
 
@@ -252,6 +277,18 @@ class EnginePort(Protocol):
 
     async def pending(self) -> Sequence[HitlRequest]:
         """Everything that waits for a person, oldest first."""
+        ...
+
+    async def permits(self) -> Sequence[StandingPermit]:
+        """The answers to permission prompts that are remembered, oldest first."""
+        ...
+
+    async def revoke_permit(self, permit_id: str) -> None:
+        """Forget one of them. Raises NOT_FOUND."""
+        ...
+
+    async def decisions(self, task_id: str | None, limit: int) -> Sequence[PermissionDecision]:
+        """What was decided on tool calls, latest first."""
         ...
 
     async def conversations(self, limit: int, before: str | None) -> ConversationPage:

@@ -29,7 +29,9 @@ from september.http.port import (
     HitlResumed,
     KeyState,
     MediaContent,
+    PermissionDecision,
     ReplayRequest,
+    StandingPermit,
     StoredMessage,
 )
 from september.http.skill_port import CallPort, SkillPort
@@ -122,6 +124,24 @@ class FakeEngine:
     async def respond(self, answer: HitlAnswer) -> HitlResumed:
         self._asked(answer)
         return HitlResumed(request_id="hitl-1")
+
+    async def permits(self) -> Sequence[StandingPermit]:
+        return (
+            StandingPermit(
+                permit_id="permit-1",
+                tool="bash",
+                subject="rm -rf /x",
+                scope="always",
+                task_id=None,
+                created_at=NOW,
+            ),
+        )
+
+    async def revoke_permit(self, permit_id: str) -> None:
+        self._asked(permit_id)
+
+    async def decisions(self, task_id: str | None, limit: int) -> Sequence[PermissionDecision]:
+        return ()
 
     async def pending(self) -> Sequence[HitlRequest]:
         return (

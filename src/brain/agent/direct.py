@@ -22,7 +22,7 @@ from ..hitl import Answer, Kind
 from ..skills import shelf
 from .job import folder_of
 from .offer import every_tool
-from .permissions import Allow, decide
+from .permissions import Allow, Ground, decide
 from .skills.run import skill_tool
 from .spans import ToolSpan
 from .tools import Tool, ToolContext, ToolOutput
@@ -109,7 +109,9 @@ async def _called(workshop: Workshop, tool: Tool, msg: DirectMessage) -> ToolOut
         if wrong:
             raise _unfit(wrong)
         context = _context(workshop, msg.task_id, call_id)
-        await _permit(tool, msg.arguments, context)
+        await _permit(
+            tool, msg.arguments, Ground(context.roots, context.workspace, workshop.policy)
+        )
         output = await _run(tool, msg.arguments, context)
         text = workshop.scrubber.scrub(output.text)
         if output.error is not None:
@@ -132,10 +134,8 @@ async def _run(tool: Tool, arguments: JsonObject, context: ToolContext) -> ToolO
         return ToolOutput(f"the tool failed: {type(error).__name__}", "tool_crashed")
 
 
-async def _permit(tool: Tool, arguments: JsonObject, context: ToolContext) -> None:
-    decision = await trio.to_thread.run_sync(
-        decide, tool, arguments, context.roots, context.workspace
-    )
+async def _permit(tool: Tool, arguments: JsonObject, ground: Ground) -> None:
+    decision = await trio.to_thread.run_sync(decide, tool, arguments, ground)
     if not isinstance(decision, Allow):
         raise SeptemberError(
             "PERMISSION_DENIED",

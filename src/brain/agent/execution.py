@@ -11,14 +11,16 @@ import trio
 from ...actors import work_span
 from ...errors import SeptemberError
 from ..channels.channel import Channel
-from ..channels.events import Event, PermissionPrompt, ToolError, ToolResult
+from ..channels.events import Event, ToolError, ToolResult
 from ..herald.arguments import unreadable
 from ..herald.conversation import ChatMessage
-from ..hitl import Answer
-from . import transcript
+from ..store.connection import Connection
+from . import permits, transcript
+from .gate import Gate, Passed
 from .hooks import Hooks, with_context
 from .job import Job
-from .permissions import YES, Allow, Ask, Decision, Deny, decide
+from .permissions import Ground
+from .permits import Judgement
 from .questions import Questions
 from .resume import INTERRUPTED, forget_questions, interrupted
 from .spans import ToolSpan
@@ -49,6 +51,8 @@ class ToolRunner:
         self._workspace = workshop.workspaces / job.folder
         self._roots = (self._workspace, *workshop.roots)
         self._questions = Questions(workshop.approvals, job, workshop.scrubber)
+        ground = Ground(self._roots, self._workspace, workshop.policy)
+        self._gate = Gate(workshop, job, self._questions, ground)
 
     async def run(self, calls: Sequence[StoredCall]) -> ChatMessage:
         """Answer every call that has no answer yet; return the message with all answers."""
@@ -145,53 +149,23 @@ class ToolRunner:
             return ToolOutput(f"a hook made the input invalid: {wrong}", "invalid_input")
         refused = None
         if verdict.asks is not None:
-            refused = _refusal(await self._ask(tool, call, verdict.asks, of="#hook"))
+            refused = await self._gate.asked_by_hook(tool, call, verdict.asks)
         if refused is None:
             refused = await self._permitted(tool, call)
         return await self._hooks.after(call, with_context(refused, verdict.context))
 
     async def _permitted(self, tool: Tool, call: StoredCall) -> ToolOutput:
-        permitted = await self._permission(tool, call)
-        if isinstance(permitted, ToolOutput):
-            return permitted
-        return await self._guarded(tool, call, permitted)
+        passed = await self._gate.passed(tool, call)
+        if isinstance(passed, ToolOutput):
+            return passed
+        return await self._guarded(tool, call, passed)
 
-    async def _permission(self, tool: Tool, call: StoredCall) -> ToolOutput | tuple[Path, ...]:
-        """The further roots that the call may use, or why it may not run."""
-        decision: Decision = await trio.to_thread.run_sync(
-            decide, tool, call.input, self._roots, self._workspace
-        )
-        match decision:
-            case Allow():
-                return ()
-            case Deny(reason):
-                return ToolOutput(reason, "permission_denied")
-            case Ask(reason, grants):
-                return _refusal(await self._ask(tool, call, reason)) or grants
-
-    async def _ask(self, tool: Tool, call: StoredCall, reason: str, of: str = "") -> Answer:
-        """Ask for permission; `of` tells a second question of the same call from the first."""
-        name, reason = tool.definition.name, self._workshop.scrubber.scrub(reason)
-        prompt = PermissionPrompt(tool_call_id=call.tool_call_id, tool=name, reason=reason)
-        return await self._questions.ask(
-            call.tool_call_id + of,
-            "permission",
-            f"May I run {name}? {reason}",
-            tool=name,
-            arguments=self._workshop.scrubber.scrub_json(call.input),
-            options=("yes", "no"),
-            announce=(prompt,),
-        )
-
-    async def _guarded(self, tool: Tool, call: StoredCall, grants: tuple[Path, ...]) -> ToolOutput:
+    async def _guarded(self, tool: Tool, call: StoredCall, passed: Passed) -> ToolOutput:
         """Run the tool; a bug in it is its answer, not the end of the turn."""
-        start = partial(
-            transcript.start_call, turn_id=self._job.turn_id, tool_call_id=call.tool_call_id
-        )
-        await self._workshop.database.write(start)
+        await self._workshop.database.write(partial(_start, judgement=passed.judgement))
         try:
             with work_span(f"run {call.tool}"):
-                return await tool.run(call.input, self._context(call, grants))
+                return await tool.run(call.input, self._context(call, passed.grants))
         except SeptemberError as error:
             return ToolOutput(error.message, error.code.lower())
         except Exception as error:
@@ -212,9 +186,7 @@ class ToolRunner:
         )
 
 
-def _refusal(answer: Answer) -> ToolOutput | None:
-    if answer.by == "user" and (answer.text or "").strip().lower() in YES:
-        return None
-    reason = {"user": "the person said no", "expiry": "expired", "cancel": "cancelled"}[answer.by]
-    feedback = f": {answer.feedback}" if answer.feedback else ""
-    return ToolOutput(f"{reason}{feedback}; go on without it", "permission_denied")
+def _start(connection: Connection, judgement: Judgement) -> None:
+    """From here on the call may have its effect; that it may is kept with it."""
+    transcript.start_call(connection, judgement.turn_id, judgement.tool_call_id)
+    permits.note(connection, judgement)

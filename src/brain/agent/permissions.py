@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 from ..channels.events import JsonObject
+from ..security.egress import NetworkPolicy
 from .bash.examine import examine
 from .bash.places import Places
 from .bash.syntax import Objection
+from .concern import Concern
 from .tools import Tool
 
 YES: Final = frozenset({"yes", "y", "true", "allow", "ok"})
@@ -23,9 +26,14 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A person decides. On a yes the call gets `grants` as further roots, for itself alone."""
+    """A person decides. On a yes the call gets `grants` as further roots, for itself alone.
+
+    `subject` is what an answer can be remembered for, "" if every call is asked about.
+    """
 
     reason: str
+    concern: Concern
+    subject: str = ""
     grants: tuple[Path, ...] = ()
 
 
@@ -37,10 +45,21 @@ class Deny:
 
 
 Decision: TypeAlias = Allow | Ask | Deny
-Rule: TypeAlias = Callable[[JsonObject, Sequence[Path], Path], Decision]
 
 
-def decide(tool: Tool, arguments: JsonObject, roots: Sequence[Path], workspace: Path) -> Decision:
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where a call would act: the allowed folders, the task's own, the network policy if any."""
+
+    roots: Sequence[Path]
+    workspace: Path
+    policy: NetworkPolicy | None = None
+
+
+Rule: TypeAlias = Callable[[JsonObject, Ground], Decision]
+
+
+def decide(tool: Tool, arguments: JsonObject, ground: Ground) -> Decision:
     """Decide on one call.
 
     Reads the file system (links, patterns, sizes of files about to be overwritten), so call it
@@ -49,36 +68,64 @@ def decide(tool: Tool, arguments: JsonObject, roots: Sequence[Path], workspace: 
     name = tool.definition.name
     judged, given = tool.judged_as(arguments) if tool.judged_as is not None else (name, arguments)
     rule = RULES.get(judged)
-    decision = Allow() if rule is None else rule(given, roots, workspace)
-    if isinstance(decision, Allow) and tool.requires_permission:
-        return Ask(f"{name} needs permission for every call")
-    if isinstance(decision, Allow) and tool.high_cost:
-        return Ask(f"{name} is marked as high-cost in the catalog")
+    decision = Allow() if rule is None else rule(given, ground)
+    if isinstance(decision, Deny):
+        return decision
+    if tool.requires_permission:
+        return _every_call(decision, f"{name} needs permission for every call", Concern.EVERY_CALL)
+    if tool.high_cost:
+        why = f"{name} is marked as high-cost in the catalog"
+        return _every_call(decision, why, Concern.HIGH_COST)
     return decision
 
 
-def _bash(arguments: JsonObject, roots: Sequence[Path], workspace: Path) -> Decision:
+def _every_call(decision: Allow | Ask, reason: str, concern: Concern) -> Ask:
+    """Whatever else there is to ask, no answer is remembered."""
+    if isinstance(decision, Ask):
+        return replace(decision, subject="")
+    return Ask(reason, concern)
+
+
+def _bash(arguments: JsonObject, ground: Ground) -> Decision:
     """What the command would do to files, as far as it can be told; else a person looks."""
     command = str(arguments.get("command", ""))
     if "\0" in command:
         return Deny("a command cannot contain the character NUL")
     try:
-        examine(command, Places(roots, workspace))
+        examine(command, Places(ground.roots, ground.workspace), ground.policy)
     except Objection as objection:
-        return Ask(objection.reason)
+        return Ask(objection.reason, objection.concern, subject=command)
     return Allow()
 
 
-def _write_file(arguments: JsonObject, roots: Sequence[Path], workspace: Path) -> Decision:
+def _write_file(arguments: JsonObject, ground: Ground) -> Decision:
     """Writing inside the roots is free."""
     text = str(arguments.get("path", ""))
     if "\0" in text:
         return Deny("a path cannot contain the character NUL")
-    path = Path(os.path.realpath(workspace / text))
-    if Places(roots, workspace).contains(path):
+    path = Path(os.path.realpath(ground.workspace / text))
+    if Places(ground.roots, ground.workspace).contains(path):
         return Allow()
-    return Ask(f"it writes {path}, outside the allowed folders", grants=(path,))
+    reason = f"it writes {path}, outside the allowed folders"
+    return Ask(reason, Concern.WRITES_OUTSIDE, subject=str(path), grants=(path,))
 
 
-RULES: Final[dict[str, Rule]] = {"bash": _bash, "write_file": _write_file}
+def _web_fetch(arguments: JsonObject, ground: Ground) -> Decision:
+    """A host that the policy allows; without a policy every public one."""
+    if ground.policy is None:
+        return Allow()
+    try:
+        host = urlsplit(str(arguments.get("url", ""))).hostname or ""
+    except ValueError:
+        host = ""
+    if ground.policy.permits(host):
+        return Allow()
+    return Ask(f"it connects to {host}, which is not allowed", Concern.NETWORK, subject=host)
+
+
+RULES: Final[dict[str, Rule]] = {
+    "bash": _bash,
+    "write_file": _write_file,
+    "web_fetch": _web_fetch,
+}
 """Tools with a rule of their own; all others are free unless they require permission."""

@@ -99,6 +99,18 @@ class ToolSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class GateSpan:
+    """A call that is not simply free: the rule it falls under, and what it would do."""
+
+    task_id: str
+    turn_id: str
+    tool_call_id: str
+    tool: str
+    concern: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WaitSpan:
     """A wait for a person."""
 

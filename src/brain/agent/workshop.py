@@ -15,6 +15,7 @@ from ..hitl import ApprovalMessage
 from ..learning.centre import LearningMessage
 from ..memory.memory import Memory
 from ..sandbox.sandbox import SandboxMessage
+from ..security.egress import NetworkPolicy
 from ..security.secrets import SecretScrubber
 from ..store.database import Database
 from .compaction.compactor import CompactorMessage
@@ -60,7 +61,7 @@ class Workshop:
 
     `open_gateway` makes a turn's own face to the models, with its budget. `workspaces` is the
     folder under which each task has its own; `roots` are the further folders that file tools
-    may touch.
+    may touch. `policy` says which hosts need no permission; None: there is no such policy.
     """
 
     database: Database
@@ -76,5 +77,6 @@ class Workshop:
     scrubber: SecretScrubber
     workspaces: Path
     roots: tuple[Path, ...]
+    policy: NetworkPolicy | None
     delegates: Delegates
     limits: Limits

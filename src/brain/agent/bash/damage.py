@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from ..concern import Concern
 from . import tables
 from .call import Call, Rule, is_short
 from .syntax import Objection
@@ -13,7 +14,7 @@ def remove(call: Call) -> None:
     """rm, rmdir, unlink."""
     call.known()
     if call.has("", "no-preserve-root"):
-        raise Objection("it removes without protecting the root folder")
+        raise Objection("it removes without protecting the root folder", Concern.REMOVES_OUTSIDE)
     for target in call.operands():
         call.judge.removes(target, call.here)
 
@@ -22,7 +23,7 @@ def mode(call: Call) -> None:
     """chmod, chown and their kin: recursively they need permission wherever it is."""
     call.known()
     if call.has("R", "recursive"):
-        raise Objection(f"it runs {call.name} recursively")
+        raise Objection(f"it runs {call.name} recursively", Concern.OPENS_UP)
     for target in call.operands():
         call.judge.writes(target, call.here, truncates=False)
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from . import tables
+from ...security.egress import NetworkPolicy
+from ..concern import Concern
+from . import egress, tables
 from .call import Call, Rule, is_short
 from .damage import DAMAGE, outputs
 from .places import Here, Places, moved
@@ -32,9 +34,12 @@ _RESERVED: Final = (
 )
 
 
-def examine(command: str, places: Places) -> None:
-    """Read a command line. Raises Objection if a person should see it first."""
-    examiner = Examiner(places)
+def examine(command: str, places: Places, policy: NetworkPolicy | None = None) -> None:
+    """Read a command line. Raises Objection if a person should see it first.
+
+    With a `policy` also where it would connect to is judged.
+    """
+    examiner = Examiner(places, policy)
     examiner.read(command, places.start, fed=False)
     if _CONTINUED in command:
         # bash joins continued lines before it looks for words; the parser does not
@@ -44,8 +49,9 @@ def examine(command: str, places: Places) -> None:
 class Examiner:
     """Judges every command of a script and of the scripts in it."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, policy: NetworkPolicy | None = None) -> None:
         self.places = places
+        self._policy = policy
         self._depth = 0
         self._commands = 0
         self._written: set[Path] = set()
@@ -94,7 +100,10 @@ class Examiner:
         if head.text is None or head.pattern is not None:
             raise Objection(f"which program it runs ({head.shown}) is only known when it runs")
         for name in self._names(head, here, fed=fed):
-            _judge(Call(name, tuple(words[1:]), here, fed, texts, self))
+            call = Call(name, tuple(words[1:]), here, fed, texts, self)
+            _judge(call)
+            if self._policy is not None:
+                egress.check(call, self._policy)
 
     def writes(self, target: Word, here: Here, *, truncates: bool) -> None:
         """A path that would be written."""
@@ -107,7 +116,7 @@ class Examiner:
     def reads(self, source: Word) -> None:
         """A redirection from a file."""
         if source.prefix.startswith(("/dev/tcp/", "/dev/udp/")):
-            raise Objection(f"it opens a network connection to {source.shown}")
+            raise Objection(f"it opens a network connection to {source.shown}", Concern.NETWORK)
 
     def removes(self, target: Word, here: Here) -> None:
         """A path that would be removed."""
@@ -167,7 +176,7 @@ def _judge(call: Call) -> None:
     name = call.name
     what = "makes a file system" if name.startswith("mkfs") else tables.ALWAYS.get(name)
     if what is not None and call.args:
-        raise Objection(f"{name} {what}")
+        raise Objection(f"{name} {what}", tables.CONCERNS.get(what, Concern.UNCLEAR))
     if name in tables.KEYWORDS:
         raise Objection("part of it was not understood")
     if name in tables.EVALUATES:

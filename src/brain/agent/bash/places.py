@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from ..concern import Concern
 from .syntax import Objection
 from .words import Word
 
@@ -38,7 +39,9 @@ class Places:
         """Object to removing what is not strictly below a root."""
         for path in self._entries(word, here):
             if not any(root in path.parents for root in self._roots):
-                raise Objection(f"it removes {path}, outside the allowed folders")
+                raise Objection(
+                    f"it removes {path}, outside the allowed folders", Concern.REMOVES_OUTSIDE
+                )
 
     def check_write(self, word: Word, here: Here, *, truncates: bool) -> None:
         """Object to writing outside the roots, and to replacing a file that has content."""
@@ -53,9 +56,11 @@ class Places:
             return
         scratch = any(path == folder or folder in path.parents for folder in _SCRATCH)
         if not (self.contains(path) or scratch):
-            raise Objection(f"it writes {path}, outside the allowed folders")
+            raise Objection(
+                f"it writes {path}, outside the allowed folders", Concern.WRITES_OUTSIDE
+            )
         if truncates and has_content(path):
-            raise Objection(f"it overwrites {path}, which has content")
+            raise Objection(f"it overwrites {path}, which has content", Concern.OVERWRITES)
 
     def targets(self, word: Word, here: Here) -> Iterator[Path]:
         """Every path the word may mean, links followed."""
@@ -106,7 +111,7 @@ def _spelled(word: Word, here: Here) -> Iterator[str]:
     if word.text is None:
         raise Objection(f"which path it means ({word.shown}) is only known when it runs")
     if word.text.startswith(("/dev/tcp/", "/dev/udp/")):
-        raise Objection(f"it opens a network connection to {word.text}")
+        raise Objection(f"it opens a network connection to {word.text}", Concern.NETWORK)
     absolute = word.text.startswith("/")
     if here is None and not absolute:
         raise Objection(f"it is not clear in which folder {word.text} is meant")

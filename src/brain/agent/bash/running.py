@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from ..concern import Concern
 from . import tables
 from .call import Call, Rule, is_short
 from .places import Here
@@ -270,7 +271,7 @@ def _found_are_given(
 ) -> None:
     """Judge a command once for every starting point, `{}` being a path below it."""
     if words and words[0].text in tables.MODES:
-        raise Objection(f"it runs {words[0].text} on all that find finds")
+        raise Objection(f"it runs {words[0].text} on all that find finds", Concern.OPENS_UP)
     for start in starts:
         found = UNKNOWN if follows or start.text is None else _below(start)
         given = tuple(found if word.text == "{}" else _replaced(word, "{}") for word in words)

@@ -12,6 +12,8 @@ from typing import Final
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
 
+from ..concern import Concern
+
 MAX_SOURCE: Final = 64 * 1024
 """Longest script that is read, in characters."""
 
@@ -80,9 +82,10 @@ _OVERLOOKED: Final = "part of it was not understood"
 class Objection(Exception):
     """Why a person should look at a command; the text is what they are told."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, concern: Concern = Concern.UNCLEAR) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.concern = concern
 
 
 def parse(source: str) -> Node:

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..concern import Concern
+
 ALWAYS: Final[dict[str, str]] = {
     **dict.fromkeys(("shred", "wipe", "srm", "scrub"), "destroys files beyond recovery"),
     **dict.fromkeys(
@@ -26,6 +28,14 @@ ALWAYS: Final[dict[str, str]] = {
     **dict.fromkeys(("nc", "ncat", "netcat", "socat", "telnet"), "opens network connections"),
 }
 """Commands that always need permission when they are given anything to do."""
+
+CONCERNS: Final[dict[str, Concern]] = {
+    ALWAYS["shred"]: Concern.DESTROYS,
+    ALWAYS["fdisk"]: Concern.DESTROYS,
+    "makes a file system": Concern.DESTROYS,
+    ALWAYS["nc"]: Concern.NETWORK,
+}
+"""Which rule of the contract those fall under; the others are simply unclear."""
 
 REMOVERS: Final = frozenset({"rm", "rmdir", "unlink"})
 MODES: Final = frozenset({"chmod", "chown", "chgrp", "chattr", "setfacl", "chcon"})
