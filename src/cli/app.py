@@ -17,7 +17,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "chat": "Talk to a running Engine.",
     "orchestrator": "Run an orchestrator.",
     "fleet": "Operate a fleet through its orchestrator.",
-    "demo": "Start an Engine on a fresh brain and play one turn.",
+    "demo": "Start the whole system on fresh data and play one turn.",
     "trace": "Show what a running Engine recorded, and why.",
     "actors": "Show the tree of actors of a running Engine.",
     "doctor": "Check that this machine can run an Engine.",

@@ -1,16 +1,13 @@
 """`september engine`: run one Engine in the foreground."""
 
-import os
-import signal
-import socket
 import sys
-import threading
 from functools import partial
 from pathlib import Path
 
 import click
 
 from ..http.serve import run_engine
+from .parent import tell_parent
 from .settings import load
 
 
@@ -41,22 +38,9 @@ def command(
         LLM_PROVIDER=provider,
         LLM_MODEL=model,
     )
-    on_ready = _announce if parent_fd is None else partial(_tell_parent, parent_fd)
+    on_ready = _announce if parent_fd is None else partial(tell_parent, parent_fd)
     sys.exit(run_engine(config, on_ready=on_ready))
 
 
 def _announce(url: str) -> None:
     click.echo(f"Engine ready at {url}", err=True)
-
-
-def _tell_parent(fd: int, url: str) -> None:
-    """Tell the program that started us where we listen; stop when it is gone, however it went."""
-    parent = socket.socket(fileno=fd)
-    parent.sendall(url.encode() + b"\n")
-
-    def stop_with_parent() -> None:
-        with parent:
-            parent.recv(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=stop_with_parent, name="parent watch", daemon=True).start()

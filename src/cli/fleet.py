@@ -3,18 +3,16 @@
 import json
 import secrets
 import sys
-from collections import Counter
-from collections.abc import Iterable
 
 import click
 import trio
 from cryptography.fernet import Fernet
 from rich.live import Live
-from rich.table import Table
 
-from .fleet_client import Entries, FleetClient, Row, user_path
+from .fleet_client import Entries, FleetClient, user_path
 from .fleet_upgrade import Rollout, share
-from .terminal import console, printable, table
+from .fleet_view import audit_table, engines_table
+from .terminal import console, printable
 
 
 @click.group()
@@ -62,7 +60,7 @@ def register(
 @click.pass_obj
 def list_engines(client: FleetClient, status: str | None) -> None:
     """List Engines."""
-    console().print(_table(client.engines(status)))
+    console().print(engines_table(client.engines(status)))
 
 
 @command.command()
@@ -148,13 +146,7 @@ def logs(client: FleetClient, engine: str, lines: int) -> None:
 def audit(client: FleetClient, user: str | None, action: str | None, limit: int) -> None:
     """Show the audit log, newest first."""
     found = client.get(Entries, "GET", "/admin/audit", user_id=user, action=action, limit=limit)
-    rows = table("id", "time", "user", "action", "by", "ms", "more")
-    for entry in found.entries:
-        more = json.dumps(entry.metadata, ensure_ascii=False)
-        took = "" if entry.duration_ms is None else str(entry.duration_ms)
-        cells = (entry.timestamp[:19], entry.user_id or "", entry.action, entry.actor, took, more)
-        rows.add_row(str(entry.id), *(printable(cell) for cell in cells))
-    console().print(rows)
+    console().print(audit_table(found.entries))
 
 
 @command.command()
@@ -183,7 +175,7 @@ def top(client: FleetClient, interval: float) -> None:
     """Watch the fleet until Ctrl-C."""
     with Live(console=console(), refresh_per_second=4) as live:
         while True:
-            live.update(_table(client.engines()))
+            live.update(engines_table(client.engines()))
             trio.run(trio.sleep, interval)
 
 
@@ -206,25 +198,3 @@ def upgrade(client: FleetClient, image: str, canary: str, at_once: int) -> None:
 
 def _show(answer: bytes) -> None:
     click.echo(json.dumps(json.loads(answer), indent=2, ensure_ascii=False))
-
-
-def _table(rows: Iterable[Row]) -> Table:
-    listed, counts = (
-        table("user", "status", "product", "image", "url", "healthy", "note"),
-        Counter[str](),
-    )
-    for row in rows:
-        counts[row.status] += 1
-        healthy = (row.last_health_at or "")[11:19]
-        cells = (
-            row.status,
-            row.product,
-            row.engine_version,
-            row.url or "",
-            healthy,
-            row.failure or "",
-        )
-        listed.add_row(printable(row.user_id), *(printable(cell) for cell in cells))
-    listed.caption = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
-    listed.caption_justify = "left"
-    return listed

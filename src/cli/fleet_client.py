@@ -106,9 +106,10 @@ class FleetClient:
         """The answer as a struct. Raises SeptemberError."""
         return msgspec.json.decode(self.ask(method, path, **more), type=kind)
 
-    def engines(self, status: str | None = None) -> Iterator[Row]:
-        """Every Engine: of the product, or with the admin's key of all products."""
-        path = "/engines" if self.platform_key else "/admin/engines"
+    def engines(self, status: str | None = None, *, everywhere: bool = False) -> Iterator[Row]:
+        """Every Engine: of the product, or without its key, or `everywhere`, of all products."""
+        ours = self.platform_key and not everywhere
+        path = "/engines" if ours else "/admin/engines"
         offset = 0
         while True:
             page = self.get(Page, "GET", path, status=status, limit=_PAGE, offset=offset)

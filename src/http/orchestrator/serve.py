@@ -12,11 +12,15 @@ from ...actors import ActorError, Trace
 from ...actors.errors import root_cause
 from ...config import FleetConfig
 from ...errors import ConfigError, SeptemberError
+from ...fleet import registry
+from ...fleet.audit import SYSTEM
 from ...fleet.backends.choice import make_backend
 from ...fleet.engine_client import open_client
+from ...fleet.instances import Operation, Status
+from ...fleet.managed import Perform
 from ...fleet.redaction import scrubber
 from ...fleet.store.database import event_loop
-from ...fleet.tree import running_fleet
+from ...fleet.tree import Fleet, running_fleet
 from ...logs import configure_logs
 from ..server import ServerTimes, Shutdown, bind, serve, watch_signals
 from .app import orchestrator_app
@@ -25,21 +29,29 @@ from .desk import Desk
 _log = structlog.get_logger("september.orchestrator")
 
 
-def run_orchestrator(config: FleetConfig, *, on_ready: Callable[[str], None] | None = None) -> int:
+def run_orchestrator(
+    config: FleetConfig,
+    *,
+    on_ready: Callable[[str], None] | None = None,
+    stop_engines: bool = False,
+) -> int:
     """Run an orchestrator until SIGTERM or SIGINT; `on_ready` gets its URL. Returns the exit code.
 
     0 after an orderly end, 1 when it failed, 2 when it could not start as configured; what went
-    wrong is on stderr, in a line that says what to do. The Engines go on without it.
+    wrong is on stderr, in a line that says what to do. The Engines go on without it, unless with
+    `stop_engines`.
     """
     configure_logs(config.orch_log_level, redact=scrubber(config))
     try:
-        trio.run(_serve, config, on_ready)
+        trio.run(_serve, config, on_ready, stop_engines)
     except (Exception, BaseExceptionGroup) as error:
         return _report(_why(error))
     return 0
 
 
-async def _serve(config: FleetConfig, on_ready: Callable[[str], None] | None) -> None:
+async def _serve(
+    config: FleetConfig, on_ready: Callable[[str], None] | None, stop_engines: bool
+) -> None:
     listener = bind(config.orch_host, config.orch_port, service="ORCH")
     shutdown, trace = Shutdown(), Trace()
     make = partial(make_backend, config)
@@ -60,7 +72,16 @@ async def _serve(config: FleetConfig, on_ready: Callable[[str], None] | None) ->
                 _log.info("orchestrator ready", url=url)
                 if on_ready is not None:
                     on_ready(url)
+            if stop_engines:
+                await _stop_engines(fleet)
         nursery.cancel_scope.cancel(reason="the orchestrator has ended")
+
+
+async def _stop_engines(fleet: Fleet) -> None:
+    running = partial(registry.engines, status=Status.RUNNING)
+    rows = await fleet.resources.database.read(running)
+    stop = Perform(Operation.STOP, SYSTEM)
+    await fleet.roster.tell_all((row.id, stop) for row in rows)
 
 
 async def _nothing() -> None:

@@ -1,9 +1,9 @@
-"""An Engine as a child process, which ends with us however we end."""
+"""A service of ours as a child process, which ends with us however we end."""
 
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,29 +15,29 @@ from ..errors import SeptemberError
 
 _START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 40.0
-"""Above DRAIN_TIMEOUT_S, which is 30 s unless set."""
+"""Above DRAIN_TIMEOUT_S, which is 30 s unless set, and what an orchestrator gives its Engines."""
 
 
 @dataclass(frozen=True, slots=True)
-class EngineProcess:
-    """An Engine that answers at `url`."""
+class Child:
+    """A service that answers at `url`."""
 
     url: str
     process: trio.Process
 
 
 @asynccontextmanager
-async def engine_process(
-    environment: Mapping[str, str], log: Path
-) -> AsyncGenerator[EngineProcess]:
-    """Run `september engine` with `environment` while the body runs; its output goes to `log`.
+async def child(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> AsyncGenerator[Child]:
+    """Run `september` with `command` while the body runs; its output goes to `log`.
 
-    Raises SeptemberError with the Engine's last words if it does not start.
+    Raises SeptemberError with its last words if it does not start.
     """
     ours, theirs = socket.socketpair()
     with trio.socket.from_stdlib_socket(ours) as parent:
         with theirs, log.open("ab") as output:
-            program = [sys.executable, "-P", "-m", "september", "engine"]
+            program = [sys.executable, "-P", "-m", "september", *command]
             process = await trio.lowlevel.open_process(
                 [*program, "--parent-fd", str(theirs.fileno())],
                 env=environment,
@@ -48,13 +48,13 @@ async def engine_process(
                 start_new_session=True,  # the terminal's Ctrl-C is for us alone
             )
         try:
-            yield EngineProcess(await _address(parent, log), process)
+            yield Child(await _address(parent, command[0], log), process)
         finally:
             await _stop(process)
 
 
-async def _address(parent: trio.socket.SocketType, log: Path) -> str:
-    """What the Engine says when it is ready."""
+async def _address(parent: trio.socket.SocketType, name: str, log: Path) -> str:
+    """What a service says when it is ready."""
     said = b""
     with trio.move_on_after(_START_TIMEOUT_S):
         while not said.endswith(b"\n"):
@@ -63,11 +63,12 @@ async def _address(parent: trio.socket.SocketType, log: Path) -> str:
                 break
             said += part
     if not said.endswith(b"\n"):
-        raise SeptemberError("ENGINE_START", f"the Engine did not start: {_last_words(log)}")
+        raise SeptemberError("NOT_STARTED", f"the {name} did not start: {last_words(log)}")
     return said.decode().strip()
 
 
-def _last_words(log: Path) -> str:
+def last_words(log: Path) -> str:
+    """The last line of a log, and where the others are."""
     lines = log.read_text(errors="replace").strip().splitlines()
     last = lines[-1].removeprefix("september: ") if lines else "it said nothing"
     return f"{last} (log: {log})"

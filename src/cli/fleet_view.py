@@ -1,0 +1,81 @@
+"""How the fleet's rows are shown to a person: tables, states in colour, times as ages."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from .fleet_client import Entry, Row
+from .terminal import printable, table
+
+_STYLES: Final = {
+    "running": "green",
+    "sleeping": "cyan",
+    "stopped": "dim",
+    "provisioning": "yellow",
+    "destroying": "yellow",
+    "failed": "bold red",
+}
+
+
+def engines_table(rows: Iterable[Row], now: datetime | None = None) -> Table:
+    """Engines below each other, and under them how many are in which state."""
+    listed, counts = _engines(), Counter[str]()
+    now = now or datetime.now(UTC)
+    for row in rows:
+        counts[row.status] += 1
+        listed.add_row(
+            printable(row.user_id),
+            Text(row.status, style=_STYLES.get(row.status, "")),
+            row.product or "",
+            printable(row.engine_version),
+            row.url or "",
+            _ago(row.last_health_at, now),
+            printable(row.failure or ""),
+        )
+    listed.caption = tally(counts)
+    listed.caption_justify = "left"
+    return listed
+
+
+def tally(counts: Counter[str]) -> str:
+    """How many Engines there are in which state."""
+    if not counts:
+        return "no Engine yet; september fleet provision USER makes one"
+    states = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    return f"{counts.total()} in all: {states}"
+
+
+def audit_table(entries: Iterable[Entry]) -> Table:
+    """Entries of the audit log, one a line."""
+    rows = table("id", "time", "user", "action", "by", "took", "more")
+    for entry in entries:
+        took = "" if entry.duration_ms is None else _seconds(entry.duration_ms)
+        more = ", ".join(f"{name}={value}" for name, value in entry.metadata.items())
+        cells = (entry.timestamp[:19], entry.user_id or "", entry.action, entry.actor, took, more)
+        rows.add_row(str(entry.id), *(printable(cell) for cell in cells))
+    if not rows.rows:
+        rows.caption = "no entry fits"
+    return rows
+
+
+def _engines() -> Table:
+    return table("user", "status", "product", "image", "url", "healthy", "note")
+
+
+def _ago(time: str | None, now: datetime) -> str:
+    """How long ago that was; empty for never."""
+    if time is None:
+        return ""
+    seconds = max(0, round((now - datetime.fromisoformat(time)).total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def _seconds(milliseconds: int) -> str:
+    return f"{milliseconds / 1000:.1f} s"
