@@ -9,6 +9,7 @@ import trio
 from cryptography.fernet import Fernet
 from rich.live import Live
 
+from .fleet_backup import backup, backups, restore
 from .fleet_client import Entries, FleetClient, user_path
 from .fleet_upgrade import Rollout, share
 from .fleet_view import audit_table, engines_table
@@ -194,6 +195,10 @@ def upgrade(client: FleetClient, image: str, canary: str, at_once: int) -> None:
     click.echo(f"{len(rows)} to upgrade", err=True)
     failed = trio.run(Rollout(client, image, at_once).run, rows, share(canary))
     sys.exit(1 if failed else 0)
+
+
+for more in (backup, backups, restore):
+    command.add_command(more)
 
 
 def _show(answer: bytes) -> None:

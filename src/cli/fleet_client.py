@@ -70,6 +70,28 @@ class Entries(Struct):
     entries: list[Entry]
 
 
+class Backup(Struct):
+    """A copy of a brain. `size` is in bytes."""
+
+    name: str
+    path: str
+    size: int
+    taken_at: str
+
+
+class Backups(Struct):
+    """Copies, newest first."""
+
+    backups: list[Backup]
+
+
+class Restored(Struct):
+    """What became of a restore."""
+
+    restored: bool
+    status: str
+
+
 @dataclass(frozen=True, slots=True)
 class FleetClient:
     """Asks the orchestrator at `url`; either key may be empty where it is not needed."""

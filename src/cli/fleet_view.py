@@ -8,7 +8,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from .fleet_client import Entry, Row
+from .fleet_client import Backup, Entry, Row
 from .terminal import printable, table
 
 _STYLES: Final = {
@@ -59,6 +59,16 @@ def audit_table(entries: Iterable[Entry]) -> Table:
         rows.add_row(str(entry.id), *(printable(cell) for cell in cells))
     if not rows.rows:
         rows.caption = "no entry fits"
+    return rows
+
+
+def backups_table(backups: Iterable[Backup]) -> Table:
+    """Copies of a brain below each other."""
+    rows = table("name", "MiB", "file")
+    for one in backups:
+        rows.add_row(one.name, f"{one.size / 2**20:.1f}", printable(one.path))
+    if not rows.rows:
+        rows.caption = "no backup yet; september fleet backup USER makes one"
     return rows
 
 

@@ -30,6 +30,7 @@ class Operation(StrEnum):
     SLEEP = "sleep"
     ROTATE_KEY = "rotate_key"
     UPGRADE = "upgrade"
+    RESTORE = "restore"
     DESTROY = "destroy"
 
 
@@ -60,6 +61,7 @@ MOVES: Final[Mapping[Operation, Move]] = {
     Operation.SLEEP: Move(_UP, Status.SLEEPING),
     Operation.ROTATE_KEY: Move(_UP, Status.RUNNING, Status.FAILED),
     Operation.UPGRADE: Move(_UP | _DOWN, None, Status.FAILED),
+    Operation.RESTORE: Move(_UP | _DOWN, None, Status.FAILED),
     Operation.DESTROY: Move(_ANY, Status.DESTROYING),
 }
 """Every move but one: a running Engine whose probes fail becomes `failed`."""
@@ -91,6 +93,7 @@ class Engine:
     claimed_by: int | None
     image: str
     next_image: str | None
+    next_brain: str | None
     snapshot: str | None
     url: str | None
     container_id: str | None

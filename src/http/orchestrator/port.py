@@ -158,6 +158,35 @@ class Upgraded(Struct, frozen=True, kw_only=True):
     status: State
 
 
+class RestoreBody(Input, frozen=True, kw_only=True):
+    """Which backup to put in place of the brain."""
+
+    backup: Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class BackupInfo(Struct, frozen=True, kw_only=True):
+    """A copy of a brain, on the orchestrator's host. `size` is in bytes."""
+
+    name: str
+    path: str
+    size: int
+    taken_at: datetime
+
+
+class BackupList(Struct, frozen=True, kw_only=True):
+    """The backups of an Engine's user, newest first."""
+
+    backups: list[BackupInfo]
+
+
+class Restored(Struct, frozen=True, kw_only=True):
+    """What became of a restore: `restored` is false when the brain it had was put back."""
+
+    engine_id: str
+    restored: bool
+    status: State
+
+
 class FleetStatus(Struct, frozen=True, kw_only=True):
     """How a product's Engines are (contract, section 20.7)."""
 

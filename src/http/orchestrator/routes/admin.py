@@ -35,6 +35,21 @@ async def upgrade(exchange: Exchange[port.UpgradeBody]) -> Json:
     return Json(await exchange.desk.upgrade(exchange.path["engine_id"], exchange.input))
 
 
+async def backup(exchange: Exchange[Nothing]) -> Json:
+    """Copy a brain aside."""
+    return Json(await exchange.desk.backup(exchange.path["engine_id"]))
+
+
+async def backups(exchange: Exchange[Nothing]) -> Json:
+    """List copies."""
+    return Json(await exchange.desk.backups(exchange.path["engine_id"]))
+
+
+async def restore(exchange: Exchange[port.RestoreBody]) -> Json:
+    """Put a copy back."""
+    return Json(await exchange.desk.restore(exchange.path["engine_id"], exchange.input.backup))
+
+
 async def logs(exchange: Exchange[port.LogsQuery]) -> Json:
     """Show the end of a log."""
     return Json(await exchange.desk.logs(exchange.path["engine_id"], exchange.input.lines))
@@ -116,6 +131,43 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = (
             *_DOWN,
         ),
         sample={"engine_version": "september-engine:2.3.1"},
+    ),
+    Endpoint(
+        "POST",
+        "/admin/engines/{engine_id}/backup",
+        "Copy an Engine's brain to a file of the orchestrator's host, while it goes on.",
+        backup,
+        Nothing,
+        answers=port.BackupInfo,
+        refusals=("ENGINE_NOT_FOUND", "BACKEND_ERROR", "BACKEND_UNAVAILABLE", *_DOWN),
+    ),
+    Endpoint(
+        "GET",
+        "/admin/engines/{engine_id}/backups",
+        "List the backups of an Engine's user, newest first.",
+        backups,
+        Nothing,
+        answers=port.BackupList,
+        refusals=("ENGINE_NOT_FOUND", *_DOWN),
+    ),
+    Endpoint(
+        "POST",
+        "/admin/engines/{engine_id}/restore",
+        "Put a backup in place of a brain: stop, copy the brain, replace, probe, or go back.",
+        restore,
+        port.RestoreBody,
+        answers=port.Restored,
+        refusals=(
+            "ENGINE_NOT_FOUND",
+            "NOT_FOUND",
+            "ENGINE_NOT_RUNNING",
+            "ENGINE_BUSY",
+            "BOOT_TIMEOUT",
+            "BACKEND_ERROR",
+            "BACKEND_UNAVAILABLE",
+            *_DOWN,
+        ),
+        sample={"backup": "2026-11-28T12-00-00Z"},
     ),
     Endpoint(
         "GET",
