@@ -16,7 +16,7 @@ WORD: Final = re.compile(r"\w+")
 MOST_WORDS: Final = 32
 """Different words of a query that count; the rest of a long message adds little but time."""
 
-POSTINGS: Final = 10_000
+POSTINGS: Final = 5_000
 """Entries of the keyword index that one query may walk, rarest words first: bounds its time."""
 
 _FUNCTION: Final = (
