@@ -61,7 +61,7 @@ class FleetConfig:
     # Database and keys
     orch_database_url: Secret | None = optional(SECRET, "PostgreSQL; default: an embedded one")
     orch_db_pool_min: int = setting(number(1), "2", "Connections that are always open")
-    orch_db_pool_max: int = setting(number(1), "10", "Connections that may be open")
+    orch_db_pool_max: int = setting(number(1), "10", "Connections that may be opened")
     orch_master_key: Secret | None = optional(_FERNET_KEYS, "Encrypts the Engines' keys")
     orch_admin_key: Secret | None = optional(SECRET, "What an operator sends in X-Admin-Key")
     orch_data_dir: Path = setting(PATH, "./data/fleet", "Embedded database, brains, logs")

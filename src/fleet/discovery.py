@@ -4,7 +4,7 @@ In this order (contract, section 18.4): rate limit, lookup, provision, wake, ans
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias, TypeVar, assert_never
 from uuid import UUID, uuid4
@@ -51,13 +51,24 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A user's row, or that there is none, as it was read a moment ago."""
+
+    engine: Engine | None
+
+
+@dataclass(frozen=True, slots=True)
 class Admit(Message[Admission | SeptemberError]):
-    """Find the Engine of a user; make or wake it if that is wanted."""
+    """Find the Engine of a user; make or wake it if that is wanted.
+
+    `seen` spares a look, when whoever asks has looked.
+    """
 
     product: Product
     user_id: str
     auto_provision: bool
     auto_wake: bool
+    seen: Seen | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +158,8 @@ class Search:
         product = wish.product
         try:
             await self._check_rate(product)
-            engine = await self._find(product, wish.user_id)
+            seen = wish.seen
+            engine = seen.engine if seen else await self._find(product, wish.user_id)
             if not self._is_settled(engine, wish):
                 async with self._flights.alone((product.id, wish.user_id)):
                     engine = await self._seek(wish)

@@ -28,6 +28,13 @@ _SELECT: Final = (
     " JOIN products p ON p.id = e.product_id"
     " LEFT JOIN port_allocations a ON a.engine_id = e.id"
 )
+_OF_PRODUCT: Final = ("id", "slug", "display_name", "policy")
+_CALLER: Final = (
+    f"SELECT {', '.join(f'p.{name} AS of_{name}' for name in _OF_PRODUCT)},"
+    " e.*, p.slug AS product, coalesce(a.port, 0) AS port FROM products p"
+    " LEFT JOIN engines e ON e.product_id = p.id AND e.user_id = $2"
+    " LEFT JOIN port_allocations a ON a.engine_id = e.id WHERE p.api_key_hash = $1"
+)
 _COLUMNS: Final = frozenset(field.name for field in fields(Engine)) - {"product", "port"}
 
 _UNCLAIMED: Final = (
@@ -83,6 +90,21 @@ async def product_with_key(session: Session, key_hash: str) -> Product | None:
     """The product whose key has this hash."""
     row = await session.row("SELECT * FROM products WHERE api_key_hash = $1", key_hash)
     return _product(row) if row else None
+
+
+async def caller(
+    session: Session, key_hash: str, user_id: str
+) -> tuple[Product, Engine | None] | None:
+    """The product whose key has this hash and the Engine of its user, in one statement.
+
+    An admit costs little else than what it asks the database, so it asks once.
+    """
+    row = await session.row(_CALLER, key_hash, user_id)
+    if row is None:
+        return None
+    columns = dict(row)
+    product = _product({name: columns.pop(f"of_{name}") for name in _OF_PRODUCT})
+    return product, _engine(columns) if columns["id"] is not None else None
 
 
 async def products(session: Session) -> list[Product]:

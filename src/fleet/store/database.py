@@ -22,9 +22,15 @@ Row: TypeAlias = Mapping[str, object]
 """One row: column to value."""
 
 _CONNECT_S: Final = 10.0
-_COMMAND_S: Final = 60.0
+_WORK_S: Final = 60.0
+"""Longest that a unit of work may take, waiting for a connection included.
+
+One deadline of trio's around the hop costs nothing. The driver's own, for each command and for
+each idle connection, are timers that stay in its event loop's queue until they would have run
+out: a fifth of the time of a short query, and all of its memory for minutes.
+"""
+
 _CLOSE_S: Final = 5.0
-_IDLE_S: Final = 300.0
 
 _LOST: Final = (
     OSError,
@@ -143,11 +149,11 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` outside a transaction: for one statement that only reads."""
-        return await _hop(partial(self._read, work))
+        return await _in_time(partial(self._read, work))
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction, committed when this returns."""
-        return await _hop(partial(self._write, work))
+        return await _in_time(partial(self._write, work))
 
     @asynccontextmanager
     async def dedicated(self, on_lost: Callable[[], None]) -> AsyncGenerator["Dedicated"]:
@@ -166,8 +172,7 @@ class Database:
             min_size=self._pool_min,
             max_size=self._pool_max,
             timeout=_CONNECT_S,
-            command_timeout=_COMMAND_S,
-            max_inactive_connection_lifetime=_IDLE_S,
+            max_inactive_connection_lifetime=0,
             reset=_as_it_is,
         )
         return await pool
@@ -202,6 +207,12 @@ async def _as_it_is(_: object) -> None:
 
     Nothing is to be reset: what a unit sets ends with its transaction, advisory locks included.
     """
+
+
+async def _in_time(work: Callable[[], Awaitable[T]]) -> T:
+    with trio.move_on_after(_WORK_S):
+        return await _hop(work)
+    raise DatabaseUnavailable(TimeoutError(f"no answer within {_WORK_S:g} s"))
 
 
 async def _hop(work: Callable[[], Awaitable[T]]) -> T:

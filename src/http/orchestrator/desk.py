@@ -10,8 +10,8 @@ import msgspec
 from ...errors import SeptemberError
 from ...fleet import audit, metrics, refusals, registry
 from ...fleet.backends.backend import BackendError, BackendUnreachable
-from ...fleet.backups import Backup, Backups
-from ...fleet.discovery import Admission, Admit, Provision
+from ...fleet.backups import Backups
+from ...fleet.discovery import Admission, Admit, Provision, Seen
 from ...fleet.instances import Engine, Operation, Product, Status
 from ...fleet.keys import new_platform_key, same, sha256_of
 from ...fleet.lifecycle import EXCHANGED
@@ -21,7 +21,8 @@ from ...fleet.store.database import Session, UniqueViolation
 from ...fleet.trace_store import FleetTraces
 from ...fleet.tree import Fleet
 from ..trace_bridge import TraceBridge
-from . import port
+from . import answers, port
+from .door import Caller
 
 _BATCH: Final = 500
 
@@ -36,10 +37,16 @@ class Desk:
         self._backups = Backups(fleet.resources.config.orch_data_dir.absolute() / "backups")
         self.traces = TraceBridge(fleet.tree, fleet.trace, FleetTraces(self._database))
 
-    async def product_with(self, key: str) -> Product | None:
-        """The product that has this key: looked up by its hash, so there is nothing to time."""
-        find = partial(registry.product_with_key, key_hash=sha256_of(key))
-        return await self._database.read(find)
+    async def caller_with(self, key: str, admitted: str | None) -> Caller | None:
+        """Whoever has this key: looked up by its hash, so there is nothing to time."""
+        key_hash = sha256_of(key)
+        if admitted is None or not _storable(admitted):
+            find = partial(registry.product_with_key, key_hash=key_hash)
+            product = await self._database.read(find)
+            return Caller(product) if product is not None else None
+        look = partial(registry.caller, key_hash=key_hash, user_id=admitted)
+        found = await self._database.read(look)
+        return Caller(found[0], Seen(found[1])) if found is not None else None
 
     def is_admin(self, key: str) -> bool:
         """Whether this is the admin's key."""
@@ -58,9 +65,12 @@ class Desk:
             api_key=self._key(engine),
         )
 
-    async def admit(self, product: Product, user_id: str, body: port.AdmitBody) -> port.Admitted:
+    async def admit(
+        self, product: Product, user_id: str, body: port.AdmitBody, seen: Seen | None
+    ) -> port.Admitted:
         """Find, make or wake an Engine."""
-        wish = Admit(product, user_id, body.auto_provision, body.auto_wake)
+        port.check_user_id(user_id)
+        wish = Admit(product, user_id, body.auto_provision, body.auto_wake, seen)
         answer = await self._fleet.discovery.call(wish)
         if isinstance(answer, SeptemberError):
             raise answer
@@ -81,7 +91,7 @@ class Desk:
         )
         counts = await self._database.read(partial(registry.count, product=of))
         total = counts.get(status, 0) if status else sum(counts.values())
-        summaries = [_summary(row, everything=product is None) for row in rows]
+        summaries = [answers.summary(row, everything=product is None) for row in rows]
         return port.EngineList(engines=summaries, total=total)
 
     async def start(self, product: Product, user_id: str) -> port.Started:
@@ -223,12 +233,14 @@ class Desk:
         about = {"backup": made.name, "bytes": made.size}
         entry = audit.about(engine, "backup", about, actor=audit.ADMIN)
         await self._database.write(partial(audit.record, entry=entry))
-        return _backup(made)
+        return answers.backup_info(made)
 
     async def backups(self, engine_id: str) -> port.BackupList:
         """The copies that there are."""
         engine = await self._row(engine_id)
-        return port.BackupList(backups=[_backup(one) for one in self._backups.of(engine)])
+        return port.BackupList(
+            backups=[answers.backup_info(one) for one in self._backups.of(engine)]
+        )
 
     async def restore(self, engine_id: str, name: str) -> port.Restored:
         """Put a copy back, or the brain that was there if the Engine does not get well with it."""
@@ -264,7 +276,9 @@ class Desk:
             before=query.before,
             limit=query.limit,
         )
-        return port.AuditPage(entries=[_entry(one) for one in await self._database.read(read)])
+        return port.AuditPage(
+            entries=[answers.audit_entry(one) for one in await self._database.read(read)]
+        )
 
     async def prune_audit(self, days: float) -> port.Count:
         """Delete old entries."""
@@ -290,7 +304,7 @@ class Desk:
 
     async def _find(self, product: Product, user_id: str) -> Engine:
         find = partial(registry.engine_of, product=product.id, user_id=user_id)
-        engine = None if "\x00" in user_id else await self._database.read(find)
+        engine = await self._database.read(find) if _storable(user_id) else None
         if engine is None:
             raise refusals.not_found()
         return engine
@@ -323,46 +337,17 @@ def _engine(answer: Engine | SeptemberError) -> Engine:
     return answer
 
 
-def _summary(engine: Engine, *, everything: bool) -> port.EngineSummary:
-    return port.EngineSummary(
-        engine_id=str(engine.id),
-        user_id=engine.user_id,
-        status=engine.status.value,
-        url=engine.url,
-        engine_version=engine.image,
-        created_at=engine.created_at,
-        last_health_at=engine.last_health_at,
-        product=engine.product if everything else msgspec.UNSET,
-        failure=engine.failure if everything else msgspec.UNSET,
-    )
-
-
-def _entry(one: audit.Recorded) -> port.AuditEntry:
-    entry = one.entry
-    assert entry.started_at is not None
-    return port.AuditEntry(
-        id=one.id,
-        timestamp=entry.started_at,
-        product_id=str(entry.product_id) if entry.product_id else None,
-        user_id=entry.user_id,
-        engine_id=str(entry.engine_id) if entry.engine_id else None,
-        action=entry.action,
-        actor=entry.actor,
-        metadata=dict(entry.metadata),
-        duration_ms=entry.duration_ms,
-    )
-
-
-def _backup(one: Backup) -> port.BackupInfo:
-    return port.BackupInfo(name=one.name, path=str(one.path), size=one.size, taken_at=one.taken_at)
-
-
 async def _last_restore(session: Session, engine_id: UUID) -> object:
     return await session.value(
         "SELECT metadata->>'outcome' FROM audit_log WHERE engine_id = $1 AND action = 'restore'"
         " ORDER BY id DESC LIMIT 1",
         engine_id,
     )
+
+
+def _storable(user_id: str) -> bool:
+    """Whether PostgreSQL's text can hold it."""
+    return "\0" not in user_id
 
 
 async def _ping(session: Session) -> object:

@@ -1,11 +1,14 @@
 """The orchestrator's door: a product's key, the admin's key, or none, by path."""
 
+import re
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
 
 from ...errors import SeptemberError
+from ...fleet.discovery import Seen
 from ...fleet.instances import Product
 from .. import errors
 from ..cors import HeaderList
@@ -20,15 +23,26 @@ _ADMIN: Final = ("/products", "/admin", "/traces", "/actors", "/observe")
 _PLATFORM_HEADER: Final = "x-platform-key"
 _ADMIN_HEADER: Final = "x-admin-key"
 
-CALLER: Final[ContextVar[Product]] = ContextVar("september.http.orchestrator.caller")
-"""The product whose key the request carries."""
+_ADMIT: Final = re.compile(r"/engines/(.+)/admit", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a product, and in an admit the user's Engine, which was looked up with the key."""
+
+    product: Product
+    seen: Seen | None = None
+
+
+CALLER: Final[ContextVar[Caller]] = ContextVar("september.http.orchestrator.caller")
+"""Whose key the request carries."""
 
 
 class Keys(Protocol):
     """Who knows the keys."""
 
-    async def product_with(self, key: str) -> Product | None:
-        """The product that has this key."""
+    async def caller_with(self, key: str, admitted: str | None) -> Caller | None:
+        """The product that has this key, with the Engine of the user to be `admitted`."""
         ...
 
     def is_admin(self, key: str) -> bool:
@@ -58,10 +72,12 @@ class FleetDoor:
                     raise _refusal("INVALID_ADMIN_KEY", "X-Admin-Key", visit)
             case "PlatformKey":
                 key = visit.headers.get(_PLATFORM_HEADER, "")
-                product = await self._keys.product_with(key) if key else None
-                if product is None:
+                admit = _ADMIT.fullmatch(visit.path)
+                admitted = admit[1] if admit else None
+                caller = await self._keys.caller_with(key, admitted) if key else None
+                if caller is None:
                     raise _refusal("INVALID_PLATFORM_KEY", "X-Platform-Key", visit)
-                CALLER.set(product)
+                CALLER.set(caller)
             case _:
                 pass
 

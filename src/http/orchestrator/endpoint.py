@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from ...fleet.discovery import Seen
 from ...fleet.instances import Product
 from ..endpoint import Events, Json, Page, Route, TraceEndpoint
 from ..endpoint import Text as Text
@@ -28,7 +29,12 @@ class Exchange(Generic[InputT]):
     @property
     def product(self) -> Product:
         """Who calls; only where a platform key is asked for."""
-        return CALLER.get()
+        return CALLER.get().product
+
+    @property
+    def seen(self) -> Seen | None:
+        """The Engine that was looked up with the key; only in an admit."""
+        return CALLER.get().seen
 
     @property
     def traces(self) -> TracePort:

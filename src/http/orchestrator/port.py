@@ -3,12 +3,25 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from ...errors import SchemaViolation
 from ..wire import Input
 
 UserId = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 State = Literal["provisioning", "running", "sleeping", "stopped", "failed", "destroying"]
+
+
+def check_user_id(user_id: str) -> None:
+    """Refuse what no user's id can be; one in a path has no schema to do it."""
+    try:
+        msgspec.convert(user_id, UserId)
+    except msgspec.ValidationError as error:
+        raise SchemaViolation(
+            "user_id: must be 1 to 256 characters, none of them a control character",
+            {"field": "user_id"},
+        ) from error
 
 
 class ProvisionBody(Input, frozen=True, kw_only=True):

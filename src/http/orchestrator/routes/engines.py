@@ -18,8 +18,8 @@ async def provision(exchange: Exchange[port.ProvisionBody]) -> Json:
 
 async def admit(exchange: Exchange[port.AdmitBody]) -> Json:
     """Say where the user's Engine is."""
-    desk = exchange.desk
-    return Json(await desk.admit(exchange.product, exchange.user_id, exchange.input))
+    product, user_id, seen = exchange.product, exchange.user_id, exchange.seen
+    return Json(await exchange.desk.admit(product, user_id, exchange.input, seen))
 
 
 async def show(exchange: Exchange[Nothing]) -> Json:
