@@ -147,7 +147,7 @@ async def operate(stand: Stand, operation: str) -> None:
         await stand.provision()
     for what in BEFORE.get(operation, ()):
         await stand.perform(what)
-    special = {
+    special: dict[str, Callable[[], Awaitable[None]]] = {
         "provision": stand.provision,
         "wake": stand.wake,
         "auto_restart": stand.auto_restart,
