@@ -35,6 +35,8 @@ from .catalog.hooks import HookEvent
 from .channels.log import EventLog, LogMessage
 from .coordinator.coordinator import Coordinator, CoordinatorMessage
 from .coordinator.slots import SlotMessage, TaskSlots
+from .files.index import FileIndex
+from .files.indexer import FileIndexer, FileIndexerMessage
 from .herald.herald import HeraldMessage
 from .herald.route import PROVIDERS
 from .herald.tree import HeraldSpecs
@@ -93,7 +95,8 @@ class EngineSpecs:
         self._catalog = catalog
         self._memory: Memory | None = None
         self._fetcher = Fetcher()
-        self._toolbox = toolbox(config, self._fetcher)
+        self._file_index: FileIndex | None = None
+        self._toolbox = toolbox(config, self._fetcher, self.file_index)
         self.tool_names = frozenset(self._toolbox)
         check_catalog(catalog, self.tool_names)
         brain = BrainFile(config.sqlite_db_path)
@@ -115,6 +118,9 @@ class EngineSpecs:
         self.herald = HeraldSpecs(config)
         self.indexer: ChildSpec[IndexerMessage] = ChildSpec(
             "indexer", lambda: Indexer(self.database(), self.herald.embeddings())
+        )
+        self.file_indexer: ChildSpec[FileIndexerMessage] = ChildSpec(
+            "file_indexer", lambda: FileIndexer(self.database(), self.herald.embeddings())
         )
         self.sandbox: ChildSpec[SandboxMessage] = ChildSpec("sandbox", self._sandbox)
         self.assets = AssetSpecs(
@@ -148,6 +154,7 @@ class EngineSpecs:
                 self.log,
                 self.herald.root,
                 self.indexer,
+                self.file_indexer,
                 self.sandbox,
                 self.approvals,
                 self.assets.root,
@@ -184,6 +191,13 @@ class EngineSpecs:
             embeddings = self.herald.embeddings()
             self._memory = Memory(self.database(), embeddings, ref_of(self.indexer))
         return self._memory
+
+    def file_index(self) -> FileIndex:
+        """The one index of text files."""
+        if self._file_index is None:
+            embeddings = self.herald.embeddings()
+            self._file_index = FileIndex(self.database(), embeddings, ref_of(self.file_indexer))
+        return self._file_index
 
     def intake(self, database: Database) -> Intake:
         """What takes the media of requests in."""

@@ -43,7 +43,7 @@ BRAIN_LAYERS: Final[Sequence[frozenset[str]]] = (
                 "retention",
                 "skills",
             },
-            *{"web", "media", "retention"},
+            *{"web", "files", "media", "retention"},
         }
     ),
     frozenset({"agent"}),

@@ -103,10 +103,10 @@ def _fused(
     if sight is not None:
         cosines = index.seen(connection, sight).nearest(connection, POOL)
         near = [rowid for rowid, cosine in cosines.items() if cosine >= NEAR_ENOUGH]
-    return _by_rank((by_words, near))
+    return by_rank((by_words, near))
 
 
-def _by_rank(lists: Iterable[Sequence[int]]) -> dict[int, float]:
+def by_rank(lists: Iterable[Sequence[int]]) -> dict[int, float]:
     """Reciprocal rank fusion, scaled so that the first of every list scores 1."""
     scores: dict[int, float] = {}
     weight = (RANK + 1) / 2

@@ -137,7 +137,7 @@ class Memory:
         if not space or not query.stems:
             return query, None
         seen = self._embeddings.embed_query(text, query.weights)
-        return query, await _sight(space, seen)
+        return query, await sight_of(space, seen)
 
 
 def _known(hit: FactHit) -> Recalled:
@@ -151,7 +151,8 @@ def _acquainted(hit: NodeHit) -> Recalled:
     return Recalled("social", node.id, hit.score, text)
 
 
-async def _sight(space: int, seen: Awaitable[bytes]) -> Sight | None:
+async def sight_of(space: int, seen: Awaitable[bytes]) -> Sight | None:
+    """A query's vector, if it is there within SIGHT_S."""
     with trio.move_on_after(SIGHT_S):
         try:
             return Sight(space, await seen)
