@@ -6,10 +6,12 @@ before anybody may use it.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias, assert_never
 
+import httpx2
 import msgspec
 import structlog
 import trio
@@ -90,12 +92,13 @@ KeeperMessage: TypeAlias = BeginFlow | FinishFlow | GetAccess | Renewed | RenewD
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """What a keeper works with."""
+    """What a keeper works with. `http` makes a client for the authorization server."""
 
     database: Database
     vault: Vault
     definition: ServerDefinition
     ref_id: str
+    http: Callable[[], httpx2.AsyncClient] = oauth.http_client
 
 
 class _Renewal:
@@ -150,7 +153,7 @@ class Keeper(Actor[KeeperMessage]):
                     self._renew()
                 return msg.done()
             case Revoke():
-                return msg.reply_after(partial(_revoke, self._credential))
+                return msg.reply_after(partial(_revoke, self._keeping, self._credential))
             case _:
                 assert_never(msg)
 
@@ -210,26 +213,34 @@ class Keeper(Actor[KeeperMessage]):
 
     async def _renewed(self, outcome: "oauth.Outcome", version: int) -> None:
         renewal, self._renewal = self._renewal, None
+        held = self._credential.grant
+        if version < self._version and held is not None:
+            # A person has consented anew meanwhile: what became of the old token does not matter.
+            answer: Secret | SeptemberError = Secret(held.access)
+        else:
+            answer = await self._after(outcome, version)
+        if renewal is not None:
+            renewal.settle(answer)
+
+    async def _after(self, outcome: "oauth.Outcome", version: int) -> Secret | SeptemberError:
         match outcome:
             case Grant():
                 self._failures = 0
-                credential = msgspec.structs.replace(self._credential, grant=outcome)
-                self._adopt(credential, version)
-                answer: Secret | SeptemberError = Secret(outcome.access)
+                self._adopt(msgspec.structs.replace(self._credential, grant=outcome), version)
+                return Secret(outcome.access)
             case oauth.Dead(reason):
-                answer = await self._expire(reason)
+                return await self._expire(reason)
             case oauth.Later(reason, retry_after):
-                answer = self._put_off(reason, retry_after)
+                return self._put_off(reason, retry_after)
             case _:
                 assert_never(outcome)
-        if renewal is not None:
-            renewal.settle(answer)
 
     async def _expire(self, reason: str) -> SeptemberError:
         """Only the authorization server's own word ends a credential."""
         keeping = self._keeping
         self._dead = _expired(keeping.definition.name, reason)
-        await keeping.database.write(partial(rows.expire, ref_id=keeping.ref_id))
+        expire = partial(rows.expire, ref_id=keeping.ref_id, version=self._version)
+        await keeping.database.write(expire)
         _log.warning("credential refused", server=keeping.definition.name, reason=reason)
         return self._dead
 
@@ -250,7 +261,7 @@ class Keeper(Actor[KeeperMessage]):
         """Exchange and store; the answer comes when the grant is durable."""
         keeping = self._keeping
         try:
-            async with oauth.http_client() as http:
+            async with keeping.http() as http:
                 grant = await oauth.exchange(http, flow, code)
         except SeptemberError as error:
             return error
@@ -292,7 +303,7 @@ async def _renew(
             if credential.endpoints is None or credential.client is None:
                 outcome = oauth.Dead("the server was never asked for consent")
             else:
-                async with oauth.http_client() as http:
+                async with keeping.http() as http:
                     outcome = await oauth.renew(
                         http, credential.endpoints, credential.client, grant
                     )
@@ -335,7 +346,7 @@ async def _begin(
     """Find the server, be known to it, and keep what the callback will need."""
     definition = keeping.definition
     try:
-        async with oauth.http_client() as http:
+        async with keeping.http() as http:
             endpoints = await discover(http, definition.url)
             known = credential.client
             if definition.oauth.client_id is not None:
@@ -372,10 +383,10 @@ def _own_client(
     )
 
 
-async def _revoke(credential: Credential) -> None:
+async def _revoke(keeping: Keeping, credential: Credential) -> None:
     if credential.grant and credential.endpoints and credential.client:
         with trio.move_on_after(_REVOKE_S):
-            async with oauth.http_client() as http:
+            async with keeping.http() as http:
                 await oauth.revoke(http, credential.endpoints, credential.client, credential.grant)
 
 

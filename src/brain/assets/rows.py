@@ -122,11 +122,12 @@ def swap(
     return changed is not None
 
 
-def expire(connection: Connection, ref_id: str) -> None:
-    """A person has to consent again."""
+def expire(connection: Connection, ref_id: str, version: int) -> None:
+    """A person has to consent again, unless the credential is not of `version` any more."""
     connection.execute(
-        "UPDATE connections SET status = 'expired', updated_at = ? WHERE ref_id = ?",
-        (now_ms(), ref_id),
+        "UPDATE connections SET status = 'expired', updated_at = ?"
+        " WHERE ref_id = ? AND version = ?",
+        (now_ms(), ref_id, version),
     )
 
 
