@@ -54,6 +54,12 @@ class Actor(Generic[M]):
     inline: ClassVar[bool] = False
     """Whether `handle` never suspends, and so may run in its caller's task: found, not set."""
 
+    replayable: ClassVar[bool] = False
+    """Whether the trace keeps its answers too, so that its mailbox can be fed to another one.
+
+    For an actor whose answers follow from its messages alone, and are small.
+    """
+
     _cell: Cell
 
     def __init_subclass__(cls) -> None:
@@ -97,3 +103,4 @@ class Actor(Generic[M]):
         """Learn one's address; called by the runtime before `started`."""
         self._cell = cell
         cell.urgent |= frozenset(self.urgent)
+        cell.replayable = self.replayable

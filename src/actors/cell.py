@@ -23,6 +23,7 @@ class Envelope(Scope):
     """A message on its way: who waits for it, its span, its times (seconds, trace clock)."""
 
     __slots__ = (
+        "answered",
         "began_at",
         "caller",
         "cell",
@@ -37,6 +38,8 @@ class Envelope(Scope):
         "work",
     )
 
+    answered: object
+    """What was answered, kept for the trace; set by actors that are `replayable` only."""
     error: BaseException | None
     """What the caller hears, or None; set, as `value` and `work` are, once there is a caller."""
     value: object
@@ -70,6 +73,8 @@ class Envelope(Scope):
 
     def answer(self, value: object) -> None:
         """Hand the answer to whoever waits, and close the span."""
+        if self.cell.replayable:
+            self.answered = value
         task = self.caller
         if task is not None:
             self.caller = None
@@ -114,6 +119,7 @@ class Envelope(Scope):
             handling_us=(self.ended_at - self.began_at) * 1e6,
             outcome=self.outcome,
             detail="",
+            answer=getattr(self, "answered", None),
         )
 
 
@@ -159,6 +165,7 @@ class Cell:
         "overflow",
         "path",
         "reason",
+        "replayable",
         "restarts",
         "runtime",
         "signals",
@@ -199,6 +206,7 @@ class Cell:
         """Stands for the start of the next incarnation, if somebody waits for it."""
         self.to_start: tuple[Cell, ...] = ()
         """Of a supervisor: the children it is starting one after the other, the first now."""
+        self.replayable = False
         self.inline: Handler | None = None
         """The handler, while it may run in a caller's task: proven never to suspend."""
         self.last_event: Event | None = None

@@ -70,6 +70,8 @@ def _handle_here(envelope: Envelope, handler: Handler) -> object:
 
 def _take_answer(envelope: Envelope, answer: object) -> Reply | Later:
     if type(answer) is Reply:
+        if envelope.cell.replayable:
+            envelope.answered = answer.value
         envelope.close("ok")
         return answer
     if type(answer) is Later:

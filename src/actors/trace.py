@@ -53,6 +53,8 @@ class Record:
     handling_us: float
     outcome: str
     detail: str
+    answer: object = None
+    """Of a message to an actor that is `replayable`: what it was answered."""
 
 
 class Traced(Protocol):

@@ -1,6 +1,6 @@
 """The Engine's supervision tree, top to bottom, and nothing else."""
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -26,6 +26,7 @@ from .agent.delegation import Delegation
 from .agent.direct import DirectCalls, DirectMessage
 from .agent.offer import check_catalog
 from .agent.toolbox import toolbox
+from .agent.tools import Toolbox
 from .agent.turn import TurnMessage
 from .agent.workshop import Limits, Workshop
 from .assets.directory import DirectoryMessage
@@ -90,13 +91,20 @@ class Engine:
 class EngineSpecs:
     """The specs of one Engine's actors. Their order is the order of start."""
 
-    def __init__(self, config: EngineConfig, catalog: Catalog, trace: Trace | None = None) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        catalog: Catalog,
+        trace: Trace | None = None,
+        answering: Callable[[Toolbox], Toolbox] | None = None,
+    ) -> None:
         self._config = config
         self._catalog = catalog
         self._memory: Memory | None = None
         self._fetcher = Fetcher()
         self._file_index: FileIndex | None = None
-        self._toolbox = toolbox(config, self._fetcher, self.file_index)
+        tools = toolbox(config, self._fetcher, self.file_index)
+        self._toolbox = answering(tools) if answering is not None else tools
         self.tool_names = frozenset(self._toolbox)
         check_catalog(catalog, self.tool_names)
         brain = BrainFile(config.sqlite_db_path)
@@ -299,10 +307,17 @@ def secrets_of(config: EngineConfig) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def running_engine(
-    config: EngineConfig, catalog: Catalog, *, trace: Trace | None = None
+    config: EngineConfig,
+    catalog: Catalog,
+    *,
+    trace: Trace | None = None,
+    answering: Callable[[Toolbox], Toolbox] | None = None,
 ) -> AsyncGenerator[Engine]:
-    """Run an Engine while the body runs. Raises StartFailed (see its cause) if it cannot."""
-    specs = EngineSpecs(config, catalog, trace)
+    """Run an Engine while the body runs. Raises StartFailed (see its cause) if it cannot.
+
+    `answering` may put others in the place of the platform's tools: a replay does.
+    """
+    specs = EngineSpecs(config, catalog, trace, answering)
     async with running_tree(specs.root(), trace=trace) as tree:
         database = Database(tree.ref(specs.store))
         specs.metrics.watch(tree)

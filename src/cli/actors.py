@@ -8,19 +8,19 @@ from rich.table import Table
 
 from ..http.trace_port import ActorList
 from .terminal import console
-from .trace_client import TraceClient, reaches_engine
+from .trace_client import TraceClient, reaches_service
 from .trace_view import actors
 
 
 @click.command()
-@reaches_engine
+@reaches_service
 @click.option("--once", is_flag=True, help="Print the table once; so it is where no terminal is.")
-def command(url: str, key: str | None, once: bool) -> None:
-    """Show the tree of actors of a running Engine.
+def command(client: TraceClient, once: bool) -> None:
+    """Show the tree of actors of a running service.
 
     Ctrl-C leaves.
     """
-    client, out = TraceClient(url, key), console()
+    out = console()
     if once or not sys.stdout.isatty():
         out.print(_table(client.get("/actors", ActorList)))
         return

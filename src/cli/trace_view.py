@@ -34,8 +34,8 @@ def clock(microseconds: int) -> str:
     return datetime.fromtimestamp(microseconds / 1e6).strftime("%H:%M:%S.%f")[:-3]
 
 
-def listing(traces: Sequence[TraceSummary], losses: Losses) -> Group:
-    """A list of traces, and what could not be recorded."""
+def listing(traces: Sequence[TraceSummary], losses: Losses, hidden: int = 0) -> Group:
+    """A list of traces, how many are hidden, and what could not be recorded."""
     rows = table("trace", "began", "took", "spans", "failed", "what", "task")
     for one in traces:
         failed = Text(str(one.failures), "bold red") if one.failures else Text("-", "dim")
@@ -50,7 +50,8 @@ def listing(traces: Sequence[TraceSummary], losses: Losses) -> Group:
         )
     lost = losses.overload + losses.store
     note = Text(f"{lost} observations were not recorded", "yellow") if lost else Text()
-    return Group(rows if traces else Text("no trace fits; run a turn, or ask for less"), note)
+    more = Text(f"{hidden} that no request began are hidden; --all" if hidden else "", "dim")
+    return Group(rows if traces else Text("no trace fits; run a turn, or ask for less"), more, note)
 
 
 def tree(lines: Sequence[Line], *, everything: bool) -> Group:

@@ -25,12 +25,14 @@ from ..brain.conversations import Position, Summary
 from ..brain.coordinator import coordinator as tasks
 from ..brain.hitl import ListPending, Respond, announcement
 from ..brain.media import rows
-from ..brain.raven import happenings
+from ..brain.raven import happenings, queries
 from ..brain.raven.happenings import Happening, HappeningFilter
 from ..brain.raven.raven import BrainTraces
+from ..brain.replay.record import RecordedTurn, recorded_turn
 from ..brain.tree import Engine
 from ..errors import SeptemberError
 from ..traces.keeper import Flush
+from ..traces.row import TraceRow
 from .asset_bridge import AssetBridge
 from .health import report
 from .keys import save_keys
@@ -297,9 +299,23 @@ class EngineBridge:
 
     async def happenings(self, wanted: HappeningFilter) -> Sequence[Happening]:
         """The observability events that fit, up to this moment."""
-        with suppress(ActorError):  # a keeper that cannot write holds up no reader
-            await self._engine.raven.call(Flush(), timeout=2.0)
+        await self._written()
         return await self._engine.database.read(partial(happenings.page, wanted=wanted))
+
+    async def mailbox(self, actor: str, at: str | None) -> Sequence[TraceRow]:
+        """What an actor took, up to this moment."""
+        await self._written()
+        return await self._engine.database.read(partial(queries.mailbox, actor=actor, at=at))
+
+    async def recorded_turn(self, turn_id: str) -> RecordedTurn:
+        """What is recorded of a turn, up to this moment."""
+        await self._written()
+        return await self._engine.database.read(partial(recorded_turn, turn_id=turn_id))
+
+    async def _written(self) -> None:
+        """Have written what was observed; a keeper that cannot write holds up no reader."""
+        with suppress(ActorError):
+            await self._engine.raven.call(Flush(), timeout=2.0)
 
     async def health(self) -> HealthReport:
         """How the Engine is; never raises."""

@@ -13,6 +13,8 @@ from msgspec import Meta, Struct
 from ..brain.channels.events import HitlRequest, JsonObject
 from ..brain.herald.conversation import Block, MediaBlock
 from ..brain.raven.happenings import Happening, HappeningFilter
+from ..brain.replay.record import RecordedTurn
+from ..traces.row import TraceRow
 from .asset_port import AssetPort
 from .learning_port import LearningPort
 from .memory_port import MemoryPort
@@ -321,6 +323,14 @@ class EnginePort(Protocol):
 
     async def happenings(self, wanted: HappeningFilter) -> Sequence[Happening]:
         """The observability events that fit, latest first."""
+        ...
+
+    async def mailbox(self, actor: str, at: str | None) -> Sequence[TraceRow]:
+        """The messages that one life of an actor took, the latest or that of span `at`."""
+        ...
+
+    async def recorded_turn(self, turn_id: str) -> RecordedTurn:
+        """What is recorded of a turn that has ended."""
         ...
 
     async def health(self) -> HealthReport:

@@ -1,5 +1,6 @@
 """A trace in the formats of other tools: OTLP/JSON, Chrome and Perfetto JSON, Mermaid."""
 
+import re
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
@@ -11,6 +12,11 @@ SERVICE: Final = "september"
 
 Attributes: TypeAlias = dict[str, str | int | float]
 """What OpenTelemetry is told of a row, by name."""
+
+REQUEST: Final = re.compile(r"(GET|POST|PUT|DELETE|HEAD|OPTIONS|PATCH) (/\S*)")
+"""The span of an HTTP request."""
+
+_KINDS: Final = {"INTERNAL": 1, "SERVER": 2, "CLIENT": 3}
 
 _ARROWS: Final = 400
 """Messages in one sequence diagram; more nobody reads, and Mermaid refuses."""
@@ -40,8 +46,8 @@ def _otlp_span(row: TraceRow) -> dict[str, object]:
     span: dict[str, object] = {
         "traceId": row.trace_id,
         "spanId": row.span_id,
-        "name": gen_ai_name(row),
-        "kind": 3 if row.path.startswith("attempt ") else 1,
+        "name": span_name(row),
+        "kind": _KINDS[span_kind(row)],
         "startTimeUnixNano": str(row.at * 1000),
         "endTimeUnixNano": str(row.ended_at * 1000),
         "attributes": [_attribute(key, value) for key, value in attributes(row).items()],
@@ -50,6 +56,21 @@ def _otlp_span(row: TraceRow) -> dict[str, object]:
     if row.parent_id:
         span["parentSpanId"] = row.parent_id
     return span
+
+
+def span_name(row: TraceRow) -> str:
+    """A name with few values: a message is called after its type, its actor is an attribute."""
+    if row.kind == "message":
+        return row.message_type
+    return gen_ai_name(row) if row.kind == "span" else row.kind
+
+
+def span_kind(row: TraceRow) -> str:
+    """Which side of a call a row is: a request's server, a model's client, or inside."""
+    if row.kind == "span" and REQUEST.fullmatch(row.path):
+        return "SERVER"
+    calls_out = row.kind == "span" and (row.path == "chat" or row.path.startswith("attempt "))
+    return "CLIENT" if calls_out else "INTERNAL"
 
 
 def gen_ai_name(row: TraceRow) -> str:

@@ -1,14 +1,11 @@
 """Rows as OpenTelemetry spans: the same ids, the GenAI names where there are any, no contents."""
 
-import re
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any
 
-from .export import attributes, gen_ai_name
+from .export import REQUEST, attributes, span_kind, span_name
 from .row import TraceRow
-
-_REQUEST: Final = re.compile(r"(GET|POST|PUT|DELETE|HEAD|OPTIONS|PATCH) (/\S*)")
 
 
 class SpanMaker:
@@ -49,7 +46,7 @@ class SpanMaker:
             parent=parent,
             resource=self._resource,
             attributes={**attributes(row), **_http(row)},
-            kind=self._kind(row),
+            kind=self._kinds[span_kind(row)],
             status=self._outcome(row),
             start_time=row.at * 1000,
             end_time=row.ended_at * 1000,
@@ -64,22 +61,9 @@ class SpanMaker:
             return self._status(self._codes.OK)
         return self._status(self._codes.ERROR, row.detail or row.outcome)
 
-    def _kind(self, row: TraceRow) -> Any:
-        if row.kind == "span" and _REQUEST.fullmatch(row.path):
-            return self._kinds.SERVER
-        calls_out = row.kind == "span" and (row.path == "chat" or row.path.startswith("attempt "))
-        return self._kinds.CLIENT if calls_out else self._kinds.INTERNAL
-
-
-def span_name(row: TraceRow) -> str:
-    """A name with few values: a message is called after its type, its actor is an attribute."""
-    if row.kind == "message":
-        return row.message_type
-    return gen_ai_name(row) if row.kind == "span" else row.kind
-
 
 def _http(row: TraceRow) -> dict[str, str | int]:
-    found = _REQUEST.fullmatch(row.path) if row.kind == "span" else None
+    found = REQUEST.fullmatch(row.path) if row.kind == "span" else None
     if found is None:
         return {}
     told: dict[str, str | int] = {"http.request.method": found[1], "url.path": found[2]}

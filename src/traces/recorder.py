@@ -139,10 +139,16 @@ class Recorder:
             wait_us=max(0, int(record.wait_us)),
             handling_us=max(0, int(record.handling_us)),
             outcome=record.outcome,
-            detail=render.text(record.detail, _DETAIL_LENGTH) if record.detail else "",
+            detail=self._detail(record),
             task_id=_identity(record.message, "task_id"),
             turn_id=turn_id,
         )
+
+    def _detail(self, record: Record) -> str:
+        """What else there is to say; of a message that went well, what it was answered."""
+        if record.detail:
+            return self._renderer.text(record.detail, _DETAIL_LENGTH)
+        return self._renderer.answer(record.answer) if record.outcome == "ok" else ""
 
 
 def _identity(message: object, name: str) -> str:

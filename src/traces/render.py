@@ -52,6 +52,13 @@ class Renderer:
             return text
         return msgspec.json.encode(self._shown(message, 2)).decode()[:MESSAGE_LENGTH]
 
+    def answer(self, value: object) -> str:
+        """An answer by its type and as JSON; the empty string for None."""
+        if value is None:
+            return ""
+        shown = msgspec.json.encode(self._shown(value, DEPTH)).decode()
+        return f"{type(value).__name__} {shown}"[:MESSAGE_LENGTH]
+
     def _shown(self, value: object, depth: int) -> object:
         match value:
             case None | bool() | int() | float():

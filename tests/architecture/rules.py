@@ -49,6 +49,7 @@ BRAIN_LAYERS: Final[Sequence[frozenset[str]]] = (
     frozenset({"agent"}),
     frozenset({"coordinator", "conversations", "metrics"}),
     frozenset({"tree"}),
+    frozenset({"replay"}),
 )
 """Inside the brain, lowest first. Neighbours may import each other, but not in a circle."""
 
@@ -117,6 +118,8 @@ ANY: Final[Mapping[str, str]] = {
     "http.wire": "what comes off the wire",
     "logs": "structlog's own types",
     "traces.otlp_metrics": "the SDK's own types",
+    "brain.replay.actors": "actors of whatever messages",
+    "traces.replay": "actors of whatever messages",
     "traces.otlp_spans": "the SDK's own types",
 }
 """Modules that may say `Any`, and why."""

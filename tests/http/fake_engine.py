@@ -10,6 +10,7 @@ import trio
 from september.brain.channels.events import HitlRequest
 from september.brain.herald.conversation import TextBlock
 from september.brain.raven.happenings import Happening, HappeningFilter
+from september.brain.replay.record import RecordedTurn
 from september.errors import SeptemberError
 from september.http.asset_port import AssetPort
 from september.http.learning_port import LearningPort
@@ -35,6 +36,7 @@ from september.http.port import (
     StoredMessage,
 )
 from september.http.skill_port import CallPort, SkillPort
+from september.traces.row import TraceRow
 
 from .fake_traces import FakeTraces
 
@@ -202,6 +204,14 @@ class FakeEngine:
     async def happenings(self, wanted: HappeningFilter) -> Sequence[Happening]:
         self._asked(wanted)
         return ()
+
+    async def mailbox(self, actor: str, at: str | None) -> Sequence[TraceRow]:
+        self._asked((actor, at))
+        return ()
+
+    async def recorded_turn(self, turn_id: str) -> RecordedTurn:
+        self._asked(turn_id)
+        raise SeptemberError("NOT_FOUND", f"no turn {turn_id!r}")
 
     async def health(self) -> HealthReport:
         return HealthReport(

@@ -67,6 +67,8 @@ SlotMessage: TypeAlias = Admit | AwaitSlot | Release | CountSlots
 class TaskSlots(Actor[SlotMessage]):
     """Lets `limit` turns run; up to `line` more wait in order of arrival."""
 
+    replayable = True
+
     def __init__(self, limit: int, line: int) -> None:
         self._limit = limit
         self._capacity = limit + line

@@ -1,4 +1,4 @@
-"""Observability events: what an operator counts (contract, section 16)."""
+"""Observability events (contract, section 16), and the record that a replay is fed with."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
@@ -6,6 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from ...brain.raven.happenings import Happening, HappeningFilter
+from ...brain.replay.record import RecordedTurn
+from ...traces.row import TraceRow
 from ..endpoint import Endpoint, Exchange, Json
 from ..wire import Input
 
@@ -30,6 +32,34 @@ class EventPage(Struct, frozen=True, kw_only=True):
     events: Sequence[Happening]
 
 
+class RecordQuery(Input, frozen=True, kw_only=True):
+    """What is to be replayed."""
+
+    of: Annotated[
+        str,
+        Meta(min_length=1, max_length=512, description="A turn's id, or an actor's path or name"),
+    ]
+    at: Annotated[
+        Annotated[str, Meta(pattern="^[0-9a-f]{16}$")] | None,
+        Meta(description="The actor's last message: its span id"),
+    ] = None
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """A turn, or the messages that one life of an actor took, oldest first."""
+
+    turn: RecordedTurn | None = None
+    mailbox: Sequence[TraceRow] = ()
+
+
+async def record(exchange: Exchange[RecordQuery]) -> Json:
+    """The record of a turn or of a mailbox."""
+    query, engine = exchange.input, exchange.engine
+    if query.of.startswith("turn-"):
+        return Json(Record(turn=await engine.recorded_turn(query.of)))
+    return Json(Record(mailbox=await engine.mailbox(query.of, query.at)))
+
+
 async def events(exchange: Exchange[EventsQuery]) -> Json:
     """A page of events."""
     query = exchange.input
@@ -52,5 +82,15 @@ ENDPOINTS = (
         EventsQuery,
         answers=EventPage,
         sample={"kind": "error"},
+    ),
+    Endpoint(
+        "GET",
+        "/observability/record",
+        "What `september trace replay` is fed with: a turn's transcript, or an actor's mailbox.",
+        record,
+        RecordQuery,
+        answers=Record,
+        refusals=("NOT_FOUND", "INVALID_REQUEST"),
+        sample={"of": "slots"},
     ),
 )

@@ -1,0 +1,96 @@
+"""`september trace` and `september actors` against a running Engine."""
+
+import json
+
+import httpx2
+import pytest
+
+from .conftest import Run
+from .engines import RunningEngine
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def env(engine: RunningEngine) -> dict[str, str]:
+    return {"ENGINE_URL": engine.url, "ENGINE_API_KEY": engine.key, "COLUMNS": "160"}
+
+
+def turn(engine: RunningEngine, message: str, task_id: str) -> str:
+    """Run a turn; the id of its trace."""
+    answer = httpx2.post(
+        f"{engine.url}/execute",
+        headers={"X-Engine-Key": engine.key},
+        json={"task_id": task_id, "message": message},
+        timeout=30,
+    )
+    trace_id: str = answer.headers["traceparent"].split("-")[1]
+    return trace_id
+
+
+def test_a_failed_turn_is_listed_shown_explained_and_replayed(
+    engine: RunningEngine, env: dict[str, str], run: Run
+) -> None:
+    trace_id = turn(engine, "fail", "cli-trace")
+    listed = run("trace", "ls", "--task", "cli-trace", **env).stdout
+    assert trace_id in listed and "TurnDown" not in listed
+    everything = run("trace", "ls", "--task", "cli-trace", "--all", **env).stdout
+    assert "TurnDown" in everything
+    shown = run("trace", "show", trace_id, **env).stdout
+    assert "attempt scripted  rejected" in shown and 'Admission {"ahead":0}' in shown
+    why = run("trace", "why", "cli-trace", **env).stdout
+    assert "because attempt scripted: rejected" in why
+    found = httpx2.get(
+        f"{engine.url}/traces",
+        params={"task_id": "cli-trace"},
+        headers={"X-Engine-Key": engine.key},
+    ).json()
+    (turn_id,) = {one["turn_id"] for one in found["traces"] if one["turn_id"]}
+    replayed = run("trace", "replay", turn_id, **env)
+    assert replayed.returncode == 0, replayed.stderr
+    assert "all 2 steps are as recorded" in replayed.stdout
+
+
+def test_a_trace_is_exported_for_other_tools(
+    engine: RunningEngine, env: dict[str, str], run: Run
+) -> None:
+    trace_id = turn(engine, "count to 10", "cli-export")
+    spans = json.loads(run("trace", "export", trace_id, **env).stdout)
+    names = {one["name"] for one in spans["resourceSpans"][0]["scopeSpans"][0]["spans"]}
+    assert {"POST /execute", "invoke_agent assistant", "StartTurn"} <= names
+    text = run("trace", "export", trace_id, "--format", "perfetto", **env).stdout
+    assert any(one["name"] == "StartTurn" for one in json.loads(text)["traceEvents"])
+    drawn = run("trace", "export", trace_id, "--format", "mermaid", **env).stdout
+    assert drawn.startswith("sequenceDiagram\n")
+
+
+def test_slots_are_replayed_with_the_settings_of_here(
+    engine: RunningEngine, env: dict[str, str], run: Run
+) -> None:
+    turn(engine, "count to 10", "cli-slots")
+    same = run("trace", "replay", "slots", **env)
+    assert same.returncode == 0, same.stderr
+    assert "messages are answered as recorded" in same.stdout
+    refused = run("trace", "replay", "coordinator", **env)
+    assert refused.returncode != 0 and "engine/tasks/slots" in refused.stderr
+
+
+def test_the_actors_are_a_tree(env: dict[str, str], run: Run) -> None:
+    shown = run("actors", "--once", **env).stdout
+    assert "    coordinator" in shown and "running" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(("why", "nobody"), "nothing is recorded of 'nobody'"), (("show", "00" * 16), "no trace")],
+)
+def test_what_is_not_there_is_said(
+    arguments: tuple[str, ...], says: str, env: dict[str, str], run: Run
+) -> None:
+    answered = run("trace", *arguments, **env)
+    assert answered.returncode != 0 and says in answered.stderr
+
+
+def test_without_a_key_the_variable_is_named(run: Run) -> None:
+    assert "ENGINE_API_KEY" in run("trace", "ls").stderr
+    assert "ORCH_ADMIN_KEY" in run("trace", "ls", "--fleet").stderr
