@@ -43,12 +43,12 @@ class StoredCall(Struct, frozen=True, kw_only=True):
     duration_ms: int | None = None
 
 
-def load(connection: Connection, task_id: str) -> tuple[StoredMessage, ...]:
-    """The messages in force, oldest first."""
+def load(connection: Connection, task_id: str, after: int = 0) -> tuple[StoredMessage, ...]:
+    """The messages in force with a place above `after`, oldest first."""
     rows = connection.execute(
         "SELECT seq, message_id, turn_id, role, blocks, created_at FROM messages"
-        " WHERE task_id = ? AND superseded_at IS NULL ORDER BY seq",
-        (task_id,),
+        " WHERE task_id = ? AND seq > ? AND superseded_at IS NULL ORDER BY seq",
+        (task_id, after),
     )
     return tuple(
         StoredMessage(seq, message_id, turn_id, ChatMessage(role, _blocks(blocks)), created_at)
@@ -97,6 +97,12 @@ def retried(connection: Connection, task_id: str, message_id: str) -> tuple[int,
     if asked is None:
         raise _unknown(task_id, message_id, "retry_message_id")
     return asked
+
+
+def last_asked_at(connection: Connection, task_id: str) -> int:
+    """The place of the last message that the user wrote; 0 where there is none."""
+    found = _asked(connection, task_id, 2**62)
+    return found[0] if found is not None else 0
 
 
 def supersede(connection: Connection, task_id: str, seq: int) -> None:

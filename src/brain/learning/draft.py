@@ -53,6 +53,10 @@ class Draft(Struct, frozen=True, forbid_unknown_fields=True):
     ungrounded: int = 0
 
 
+SAID: Final = "conversation"
+"""The key of a turn's episode. A title made of its words would weigh them twice: on LoCoMo that
+costs a point of recall (`bench/learning.py`)."""
+
 SURE: Final = 0.9
 """How sure a statement in the person's own words is."""
 
@@ -91,10 +95,10 @@ def _episodes(turn: Turn) -> tuple[EpisodeDraft, ...]:
     if len(asked) < 3 or _TRIVIAL.fullmatch(asked):
         return ()
     answer = " ".join(turn.answered.split())[:600]
-    parts = [f"Answered: {answer}"] if answer else []
+    parts = [answer] if answer else []
     parts += [f"Used: {', '.join(turn.tools)}"] if turn.tools else []
     parts += [f"It ended {turn.outcome}."] if turn.outcome != "completed" else []
-    return (EpisodeDraft(asked[:80], asked[:500], " ".join(parts)),)
+    return (EpisodeDraft(SAID, asked[:500], " ".join(parts)),)
 
 
 def of_signal(signal: Signal) -> Draft:

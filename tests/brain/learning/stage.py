@@ -20,10 +20,15 @@ BEGAN = 1_700_000_000_000
 
 
 def finish_turn(
-    connection: Connection, number: int, asked: str, answered: str = "Noted.", task: str = "task"
+    connection: Connection,
+    number: int,
+    asked: str,
+    answered: str = "Noted.",
+    task: str = "task",
+    at: int | None = None,
 ) -> str:
     """Write a finished turn, as the Engine does; return its trajectory's id."""
-    at = BEGAN + number * 60_000
+    at = BEGAN + number * 60_000 if at is None else at
     connection.execute(
         "INSERT INTO conversations (task_id, agent, title, created_at, updated_at)"
         " VALUES (?1, 'assistant', 't', ?2, ?2) ON CONFLICT DO UPDATE SET updated_at = ?2",

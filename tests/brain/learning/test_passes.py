@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from september.brain import conversations
+from september.brain.herald.herald import GetHealth
 from september.brain.learning import material, passes
 from september.brain.learning.draft import (
     Draft,
@@ -296,12 +297,13 @@ async def test_m6_ingest_and_passes_at_the_same_time_wait_for_nobody_and_lose_no
 async def test_m2_a_pass_makes_one_model_call_for_several_turns(mind: Mind) -> None:
     """An empty extraction for each call; the rules alone write what was stated."""
     empty = '{"episodes":[],"facts":[],"relations":[],"patterns":[]}'
-    play = provider({"steps": [{"text": empty}]})
-    stage = Stage(play)
+    rule = {"steps": [{"text": empty}], "usage": {"input_tokens": 1000}}
+    stage = Stage(provider(rule), quota=(10**9, 3600.0))
     async with stage.running() as gateway:
         study = study_of(mind, Extractor(lambda: gateway))
         await talked(mind.database, *(f"I own a boat of type {number}." for number in range(20)))
         (done,) = await study.learn("task")
         assert done.extractor == "scripted:test (no language model)"
         assert done.report.counts["facts_added"] == 20
-        assert play._used == [3], "twenty turns, eight for each call"
+        used = (await stage.tree.ref(stage.herald).call(GetHealth())).quota_used
+        assert used == 3000, "twenty turns, eight for each call"

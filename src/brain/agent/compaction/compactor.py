@@ -121,5 +121,8 @@ class _Work:
 
 
 def loaded(connection: Connection, task_id: str) -> tuple[Sequence[StoredMessage], Condensed]:
-    """The transcript, and how it is shown now."""
-    return transcript.load(connection, task_id), condensed.held(connection, task_id)
+    """What is shown of the transcript, back to the message that is being answered; and how."""
+    held = condensed.held(connection, task_id)
+    asked_at = transcript.last_asked_at(connection, task_id)
+    after = max(0, min(held.upto_seq, asked_at - 1))
+    return transcript.load(connection, task_id, after), held
