@@ -74,5 +74,6 @@ async def serving(
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    async with serving() as running:
+    """All bodies have one limit here; what media may have more is tests/e2e/test_media.py's."""
+    async with serving(settings=HttpSettings(media_max_body_bytes=2**20)) as running:
         yield running

@@ -10,7 +10,14 @@ from typing import Final
 
 import msgspec
 
-from ...herald.conversation import Base64Source, Block, ChatMessage, ImageBlock, MediaBlock
+from ...herald.conversation import (
+    Base64Source,
+    Block,
+    ChatMessage,
+    ImageBlock,
+    MediaBlock,
+    StoredSource,
+)
 
 BYTES_PER_TOKEN: Final = 4
 """English text has about four bytes to a token; other scripts take more bytes, and more tokens."""
@@ -47,9 +54,13 @@ def _block_size(block: Block) -> int:
 
 def _media_size(block: MediaBlock) -> int:
     """An image costs the same whatever its bytes; of the rest only the bytes are known."""
-    if isinstance(block, ImageBlock) or not isinstance(block.source, Base64Source):
-        return IMAGE_TOKENS
-    return IMAGE_TOKENS + len(block.source.data) // MEDIA_BYTES
+    match block.source:
+        case StoredSource(size=size) if not isinstance(block, ImageBlock):
+            return IMAGE_TOKENS + size // MEDIA_BYTES
+        case Base64Source(data=data) if not isinstance(block, ImageBlock):
+            return IMAGE_TOKENS + len(data) // MEDIA_BYTES
+        case _:
+            return IMAGE_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
