@@ -190,8 +190,16 @@ async def _ports(session: Session) -> object:
     return await session.value("SELECT count(*) FROM port_allocations")
 
 
+NAMESPACE = "september-test"
+HERE, THERE = "10.213.255.1", "10.213.255.2"
+"""Our end and the daemon's of the wire to it."""
+
+
 class Daemon:
-    """A Docker daemon of one's own beside the machine's."""
+    """A Docker daemon of one's own, as on another host: with a network stack of its own.
+
+    It must be so: on the machine's a second daemon would remove the bridge of the first.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.at = f"unix://{folder}/docker.sock"
@@ -201,10 +209,8 @@ class Daemon:
             "--exec-root": folder / "exec",
             "--pidfile": folder / "docker.pid",
             "--host": self.at,
-            "--bridge": "none",
             "--iptables": "false",
             "--ip6tables": "false",
-            "--default-address-pool": "base=10.213.0.0/16,size=24",
             "--containerd-namespace": "september-test",
             "--containerd-plugins-namespace": "september-test-plugins",
         }
@@ -224,7 +230,10 @@ class Daemon:
         options = [f"{name}={value}" for name, value in self._command.items()]
         with (self._folder / "log").open("ab") as log:
             return subprocess.Popen(
-                ["dockerd", *options], stdout=log, stderr=log, start_new_session=True
+                ["nsenter", f"--net=/run/netns/{NAMESPACE}", "dockerd", *options],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     async def kill(self) -> None:
@@ -263,11 +272,23 @@ class Daemon:
 def own_daemon(folder: Path) -> Generator[Daemon]:
     """A daemon that is gone afterwards, with what it kept."""
     daemon = Daemon(folder)
+    _ip("netns", "add", NAMESPACE)
     try:
+        _ip("link", "add", "september0", "type", "veth", "peer", "eth0", "netns", NAMESPACE)
+        _ip("address", "add", f"{HERE}/30", "dev", "september0")
+        _ip("-n", NAMESPACE, "address", "add", f"{THERE}/30", "dev", "eth0")
+        _ip("link", "set", "september0", "up")
+        _ip("-n", NAMESPACE, "link", "set", "eth0", "up")
+        _ip("-n", NAMESPACE, "link", "set", "lo", "up")
         yield daemon
     finally:
         daemon.stop()
         _end_all_below(folder)
+        _ip("netns", "delete", NAMESPACE)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
 
 
 def _end_all_below(folder: Path) -> None:

@@ -23,6 +23,7 @@ from september.fleet.rounds import GoRound
 
 from .docked import (
     IMAGE,
+    THERE,
     Containers,
     contained,
     docker,
@@ -203,6 +204,10 @@ async def test_an_image_that_is_nowhere_is_named_with_a_remedy(database_url: str
             await fleet.provision()
 
 
+@pytest.mark.skipif(
+    os.getuid() != 0 or None in map(shutil.which, ("dockerd", "ip", "nsenter")),
+    reason="a daemon of one's own needs root, dockerd, ip and nsenter",
+)
 @pytest.mark.filterwarnings("ignore:unclosed .*socket:ResourceWarning")  # the SDK's, refused
 async def test_engines_are_back_one_reconciliation_after_their_daemon_was_killed(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -211,11 +216,12 @@ async def test_engines_are_back_one_reconciliation_after_their_daemon_was_killed
         await daemon.start()
         daemon.load(IMAGE)
         monkeypatch.setenv("DOCKER_HOST", daemon.at)  # as a remote daemon is named, too
-        async with contained(database_url, daemon.at, orch_engine_bind="127.0.0.2") as fleet:
+        async with contained(database_url, daemon.at, orch_engine_bind=THERE) as fleet:
             engines = [await fleet.provision(user) for user in ("ada", "bob")]
             asleep = await fleet.provision("eve")
             await fleet.done(asleep, Operation.SLEEP)
-            assert "http://127.0.0.2:" in (engines[0].url or "") and COMPLETED in await fleet.turn()
+            assert f"http://{THERE}:" in (engines[0].url or "")
+            assert COMPLETED in await fleet.turn()
             assert docker("ps", "-q", at=daemon.at).count("\n") == 1
             await daemon.kill()
             await fleet.fleet.reconcile.call(GoRound())
