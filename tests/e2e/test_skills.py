@@ -160,6 +160,8 @@ async def test_tools_run_by_name_under_the_same_rules(tmp_path: Path) -> None:
         asked = await refused(called(client, "tool.bash", command="rm -rf /usr/local"))
         assert (asked.status, asked.error) == (403, "PERMISSION_DENIED")
         assert asked.body["details"]["tool"] == "bash"
+        decided = (await client.get("/permissions/decisions"))["decisions"]
+        assert decided[0]["outcome"] == "denied" and decided[0]["tool"] == "bash"
         wrong = await refused(called(client, "tool.grep", pattern=3))
         assert (wrong.status, wrong.error) == (422, "INVALID_REQUEST")
         assert "pattern" in wrong.body["message"]

@@ -4,9 +4,10 @@ There is nobody to ask meanwhile: what a person would be asked about is refused.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
+from pathlib import Path
 from typing import TypeAlias, assert_never
 
 import structlog
@@ -20,9 +21,12 @@ from ..clock import new_id
 from ..herald.conversation import ToolDef
 from ..hitl import Answer, Kind
 from ..skills import shelf
+from ..store.connection import Connection
+from . import permits
 from .job import folder_of
 from .offer import every_tool
-from .permissions import Allow, Ground, decide
+from .permissions import Allow, Ask, Decision, Ground, decide
+from .permits import Judgement, Outcome
 from .skills.run import skill_tool
 from .spans import ToolSpan
 from .tools import Tool, ToolContext, ToolOutput
@@ -109,9 +113,8 @@ async def _called(workshop: Workshop, tool: Tool, msg: DirectMessage) -> ToolOut
         if wrong:
             raise _unfit(wrong)
         context = _context(workshop, msg.task_id, call_id)
-        await _permit(
-            tool, msg.arguments, Ground(context.roots, context.workspace, workshop.policy)
-        )
+        grants = await _permitted(workshop, tool, msg.arguments, context)
+        context = replace(context, roots=(*context.roots, *grants))
         output = await _run(tool, msg.arguments, context)
         text = workshop.scrubber.scrub(output.text)
         if output.error is not None:
@@ -134,15 +137,45 @@ async def _run(tool: Tool, arguments: JsonObject, context: ToolContext) -> ToolO
         return ToolOutput(f"the tool failed: {type(error).__name__}", "tool_crashed")
 
 
-async def _permit(tool: Tool, arguments: JsonObject, ground: Ground) -> None:
+async def _permitted(
+    workshop: Workshop, tool: Tool, arguments: JsonObject, context: ToolContext
+) -> tuple[Path, ...]:
+    """The further roots that the call may use; the decision is kept. Raises PERMISSION_DENIED."""
+    ground = Ground(context.roots, context.workspace, workshop.policy)
     decision = await trio.to_thread.run_sync(decide, tool, arguments, ground)
-    if not isinstance(decision, Allow):
+    name = tool.definition.name
+    reason = "" if isinstance(decision, Allow) else workshop.scrubber.scrub(decision.reason)
+    judge = partial(_judged, tool=name, context=context, decision=decision, reason=reason)
+    outcome = await workshop.database.write(judge)
+    if outcome == "denied":
         raise SeptemberError(
             "PERMISSION_DENIED",
-            f"{tool.definition.name} needs a person's permission: {decision.reason}; nobody is"
-            " asked in a direct call: run it in a turn with POST /execute",
-            {"tool": tool.definition.name, "reason": decision.reason},
+            f"{name} needs a person's permission: {reason}; nobody is asked in a direct call:"
+            " run it in a turn with POST /execute",
+            {"tool": name, "reason": reason},
         )
+    return decision.grants if isinstance(decision, Ask) else ()
+
+
+def _judged(
+    connection: Connection, tool: str, context: ToolContext, decision: Decision, reason: str
+) -> Outcome:
+    """Whether the rules, or a yes that a person once gave for good, let the call through."""
+    outcome: Outcome = "allowed" if isinstance(decision, Allow) else "denied"
+    if isinstance(decision, Ask) and decision.subject:
+        if permits.stands(connection, tool, decision.subject, context.task_id):
+            outcome = "remembered"
+    judgement = Judgement(
+        task_id=context.task_id,
+        turn_id=context.turn_id,
+        tool_call_id=context.tool_call_id,
+        tool=tool,
+        outcome=outcome,
+        concern=decision.concern if isinstance(decision, Ask) else None,
+        reason=reason,
+    )
+    permits.note(connection, judgement)
+    return outcome
 
 
 def _context(workshop: Workshop, task_id: str, call_id: str) -> ToolContext:
