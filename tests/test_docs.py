@@ -61,7 +61,7 @@ def test_the_readme_has_every_command() -> None:
     assert sorted(table) == sorted(COMMANDS)
 
 
-@pytest.mark.parametrize("script", ["run", "test", ".ci/run", ".dev/venv"])
+@pytest.mark.parametrize("script", ["run", "test", ".ci/run", ".dev/venv", ".dev/npm"])
 def test_a_script_can_be_executed(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import httpx2
 import pytest
+import trio
 from cryptography.fernet import Fernet
 
+from september.http.app import ENDPOINTS
 from tests.brain.assets.conftest import STOCK
 from tests.brain.assets.oauth_server import consent, protected
 
 from .client import Client, Refused, named
-from .harness import engine_process, settings
+from .harness import KEY, engine_process, settings
 
 PLANTED = "plantedKeyThatNobodyMaySee0123456789"
 HEADER = "plantedHeaderThatNobodyMaySee987654"
@@ -111,6 +113,27 @@ def environment(folder: Path, *servers: dict[str, object]) -> tuple[dict[str, st
     return env, key
 
 
+_OPEN = ("/execute/replay", "/traces/stream", "/actors/stream")  # they stream
+_ASKING = ("/assets/oauth/callback", "/traces/why")  # they want a question
+DOORS = [
+    one.path
+    for one in ENDPOINTS
+    if one.method == "GET" and "{" not in one.path and one.path not in (*_OPEN, *_ASKING)
+]
+"""Everything that can be read of an Engine without naming a thing."""
+
+
+async def exported(url: str, trace_id: str) -> str:
+    """A trace in every form that `september trace export` has."""
+    said = ""
+    for form in ("otlp", "perfetto", "mermaid"):
+        command = [sys.executable, "-m", "september", "trace", "export", trace_id]
+        options = ["--url", url, "--key", KEY, "--format", form]
+        done = await trio.run_process([*command, *options], capture_stdout=True)
+        said += done.stdout.decode()
+    return said
+
+
 def brain_files(folder: Path) -> dict[str, str]:
     """The brain's files, byte for byte."""
     return {file.name: file.read_bytes().decode("latin-1") for file in folder.glob("brain.sqlite*")}
@@ -122,10 +145,10 @@ async def test_no_planted_secret_leaves_by_any_door(tmp_path: Path) -> None:
         async with engine_process(env) as engine, Client(engine.url) as client:
             seen: list[str] = []
             config = {"api_key": PLANTED, "env": {"MORE": HEADER}}
-            answer = await client.post(
+            made = await client.post(
                 "/assets/connect", {"server_name": "leaky", "server_config": config}
             )
-            assert answer["status"] == "connected"
+            assert made["status"] == "connected"
             begun = await client.post("/assets/connect", {"server_name": "protected"})
             code, state = await consent(begun["auth_url"])
             async with httpx2.AsyncClient(base_url=engine.url) as browser:
@@ -133,7 +156,7 @@ async def test_no_planted_secret_leaves_by_any_door(tmp_path: Path) -> None:
                     "/assets/oauth/callback", params={"code": code, "state": state}
                 )
             assert back.status_code == 200, back.text
-            seen += [json.dumps(answer), back.text]
+            seen += [json.dumps(made), back.text]
             events = await client.turn("leak")
             events += await client.turn("shout")
             assert [one["error"] for one in named(events, "tool_result")] == [None, None]
@@ -141,13 +164,19 @@ async def test_no_planted_secret_leaves_by_any_door(tmp_path: Path) -> None:
             server.provider.expire_all()
             events += await client.turn("shout")
             assert server.provider.refreshes == 1
-            seen.append(json.dumps([one.data for one in events]))
-            for path in ("/assets/servers", "/assets/connections", "/traces", "/actors",
-                         "/health", "/conversations", "/memory/export"):  # fmt: skip
-                seen.append(json.dumps(await client.get(path)))
+            for action in ("reveal", "fail"):
+                body = {"method": f"tool.leaky.{action}", "params": {}}
+                seen.append((await client.http.post("/rpc", json=body)).text)
+            events += await client.replayed(0, task_id="task")
+            for path in DOORS:
+                answer = await client.http.get(path)
+                assert answer.status_code == 200, (path, answer.text)
+                seen.append(answer.text)
             traces: Any = await client.get("/traces")
             for one in traces["traces"]:
                 seen.append(json.dumps(await client.get(f"/traces/{one['trace_id']}")))
+            seen.append(await exported(engine.url, traces["traces"][-1]["trace_id"]))
+            seen.append(json.dumps([one.data for one in events]))
             with pytest.raises(Refused) as refused:
                 await client.post(
                     "/assets/connect",
