@@ -101,7 +101,8 @@ class EngineSpecs:
         self._config = config
         self._catalog = catalog
         self._memory: Memory | None = None
-        self._fetcher = Fetcher()
+        policy = policy_of(config.network_allow)
+        self._fetcher = Fetcher(permits=policy.permits if policy is not None else None)
         self._file_index: FileIndex | None = None
         tools = toolbox(config, self._fetcher, self.file_index)
         self._toolbox = answering(tools) if answering is not None else tools

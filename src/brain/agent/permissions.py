@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
-from urllib.parse import urlsplit
 
 from ..channels.events import JsonObject
 from ..security.egress import NetworkPolicy
+from ..web.fetch import FetchRefused, ascii_host, parsed
 from .bash.examine import examine
 from .bash.places import Places
 from .bash.syntax import Objection
@@ -115,8 +115,8 @@ def _web_fetch(arguments: JsonObject, ground: Ground) -> Decision:
     if ground.policy is None:
         return Allow()
     try:
-        host = urlsplit(str(arguments.get("url", ""))).hostname or ""
-    except ValueError:
+        host = ascii_host(parsed(str(arguments.get("url", ""))))  # as the fetcher reads it
+    except FetchRefused:
         host = ""
     if ground.policy.permits(host):
         return Allow()

@@ -54,10 +54,19 @@ class FetchLimits:
 
 
 class Fetcher:
-    """Fetches URLs. `allows` says which addresses may be reached; only tests pass their own."""
+    """Fetches URLs. `allows` says which addresses may be reached; only tests pass their own.
 
-    def __init__(self, allows: Callable[[str], bool] = is_public) -> None:
+    `permits` says which hosts a redirect may lead to (a network policy); None is all of them. The
+    host that is asked for first is the caller's to decide on.
+    """
+
+    def __init__(
+        self,
+        allows: Callable[[str], bool] = is_public,
+        permits: Callable[[str], bool] | None = None,
+    ) -> None:
         self._allows = allows
+        self._permits = permits
 
     async def fetch(self, url: str, limits: FetchLimits, *, cut: bool = False) -> Fetched:
         """GET `url`. A body over the limit is refused, or with `cut` truncated.
@@ -88,8 +97,19 @@ class Fetcher:
                 location = response.headers.get("location")
                 if not response.is_redirect or location is None:
                     return await _received(response, target, limits.size, cut)
-            target = parsed(str(target.join(location)))
+            target = self._redirected(target, location)
         raise FetchRefused("redirects", f"{url} is behind more than {REDIRECTS} redirects")
+
+    def _redirected(self, target: httpx2.URL, location: str) -> httpx2.URL:
+        following = parsed(str(target.join(location)))
+        host = ascii_host(following)
+        if host != ascii_host(target) and self._permits is not None and not self._permits(host):
+            raise FetchRefused(
+                "blocked_host",
+                f"{target} leads to {following}, a host that the network policy does not list;"
+                " ask for that address itself, and the person is asked",
+            )
+        return following
 
     @asynccontextmanager
     async def _opened(
@@ -97,12 +117,11 @@ class Fetcher:
     ) -> AsyncGenerator[httpx2.Response]:
         """The answer of a checked address, asked under the name of its host."""
         address = await self._address_of(target)
-        host = target.raw_host.decode("ascii")
         request = client.build_request(
             "GET",
             target.copy_with(host=address, fragment=None),
             headers={"Host": target.netloc.decode("ascii")},
-            extensions={"sni_hostname": host},
+            extensions={"sni_hostname": ascii_host(target)},
         )
         try:
             response = await client.send(request, stream=True, follow_redirects=False)
@@ -118,7 +137,7 @@ class Fetcher:
         port = target.port or _PORTS[target.scheme]
         try:
             found = await trio.socket.getaddrinfo(
-                target.raw_host.decode("ascii"), port, type=trio.socket.SOCK_STREAM
+                ascii_host(target), port, type=trio.socket.SOCK_STREAM
             )
         except (OSError, UnicodeError) as error:
             raise FetchRefused("unreachable", f"{target.host} has no address: {error}") from error
@@ -146,6 +165,11 @@ def parsed(url: str) -> httpx2.URL:
     if target.userinfo:
         raise FetchRefused("invalid_url", "a URL with a user name or password is not fetched")
     return target
+
+
+def ascii_host(url: httpx2.URL) -> str:
+    """The host as name servers and policies know it: no letter of it can look like another."""
+    return url.raw_host.decode("ascii")
 
 
 async def _received(

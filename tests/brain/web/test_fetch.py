@@ -129,6 +129,21 @@ async def test_the_host_that_was_asked_for_is_named_to_the_server() -> None:
     assert here.asked[0].target == "/a?b=c"
 
 
+async def test_a_redirect_to_a_host_off_the_policy_is_refused() -> None:
+    trio.socket.set_custom_hostname_resolver(Rebinding("127.0.0.1"))
+    listed = Fetcher(allows=lambda _: True, permits=lambda host: host == "b.example")
+    async with site({"/end": Answer(b"here")}) as here:
+        pages = {
+            host: Answer(status=302, headers={"location": here.url("/end", host=f"{host}.example")})
+            for host in ("b", "c")
+        }
+        async with site({f"/{host}": page for host, page in pages.items()}) as first:
+            found = await listed.fetch(first.url("/b", host="a.example"), LIMITS)
+            refusal = await refused(first.url("/c", host="a.example"), listed)
+    assert found.body == b"here" and refusal.code == "blocked_host"
+    assert len(here.asked) == 1
+
+
 async def test_redirects_are_followed_and_end_somewhere() -> None:
     pages = {
         "/": Answer(status=301, headers={"location": "/next"}),
