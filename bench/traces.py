@@ -21,10 +21,11 @@ import trio
 from actors import InlineSum, SumMessage, TaskSum, Total
 
 from september.actors import ChildSpec, SupervisorSpec, Trace, ref_of, running_tree
-from september.brain.raven.raven import Bounds, Raven, RavenMessage
+from september.brain.raven.raven import BrainTraces
 from september.brain.store.brain_file import BrainFile
 from september.brain.store.database import Database
 from september.brain.store.store import Store, StoreMessage
+from september.traces.keeper import Bounds, KeeperMessage, TraceKeeper
 from september.traces.recorder import Recorder
 from september.traces.render import Renderer
 from september.traces.row import Losses
@@ -45,8 +46,9 @@ async def asks(kind: type[InlineSum], mode: str, seconds: float) -> Result:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         brain = BrainFile(Path(folder, "brain.sqlite"))
         store: ChildSpec[StoreMessage] = ChildSpec("store", lambda: Store(brain))
-        raven: ChildSpec[RavenMessage] = ChildSpec(
-            "raven", lambda: Raven(recorder, Database(ref_of(store)), Bounds())
+        raven: ChildSpec[KeeperMessage] = ChildSpec(
+            "raven",
+            lambda: TraceKeeper(recorder, BrainTraces(Database(ref_of(store))), Bounds()),
         )
         child: ChildSpec[SumMessage] = ChildSpec("sum", kind)
         spec = SupervisorSpec("bench", (store, raven, child))
