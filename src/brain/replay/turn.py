@@ -43,6 +43,7 @@ from .record import RecordedTurn
 TASK: Final = "replay"
 PATIENCE_S: Final = 60.0
 _POLL_S: Final = 0.02
+_BEFORE_FAULT_S: Final = 0.05
 _TEXT: Final = 200
 
 
@@ -115,7 +116,8 @@ def _rules(turn: RecordedTurn) -> list[JsonObject]:
         half_told = turn.shown and bool(said) and turn.messages[-1].role == "assistant"
         if not half_told:  # what the model had said of it, if anything, is not in the transcript
             steps.append([])
-        steps[-1].append({"fault": turn.fault})
+        # What was shown before the fault was committed before it, too: leave time for that.
+        steps[-1] += [{"wait_s": _BEFORE_FAULT_S}, {"fault": turn.fault}]
     return [{"step": number, "steps": one} for number, one in enumerate(steps)]
 
 
