@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import structlog
 import trio
 
-from ..actors import Actor, ActorRef, Later, Message, Reply
+from ..actors import Actor, ActorError, ActorRef, Later, Message, Reply
 from ..config import FleetConfig
 from ..errors import SeptemberError
 from . import audit, refusals, registry
@@ -246,11 +246,14 @@ class Search:
 
 
 async def _or_refusal(work: Callable[[], Awaitable[T]]) -> T | SeptemberError:
-    """A refusal is an answer, not a crash."""
+    """A refusal is an answer, not a crash; nor is one Engine's crash that of all who ask."""
     try:
         return await work()
     except SeptemberError as refusal:
         return refusal
+    except ActorError as error:
+        _log.error("an Engine's actor failed", why=str(error))
+        return refusals.actor_failed()
 
 
 def _well(engine: Engine) -> Engine:

@@ -82,6 +82,13 @@ def backend_refused(why: str) -> SeptemberError:
     return SeptemberError("BACKEND_ERROR", f"the backend refused: {why}")
 
 
+def actor_failed() -> SeptemberError:
+    """What was done to the Engine hit a fault of ours."""
+    return SeptemberError(
+        "INTERNAL", "this Engine could not be seen to; the log and GET /traces/why say why"
+    )
+
+
 def boot_timeout(seconds: float) -> SeptemberError:
     """The Engine did not become healthy in time."""
     return SeptemberError(

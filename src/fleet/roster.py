@@ -5,14 +5,17 @@ from functools import partial
 from typing import Final, TypeAlias
 from uuid import UUID
 
+import structlog
 import trio
 
-from ..actors import ActorRef, DynamicRef
+from ..actors import ActorError, ActorRef, DynamicRef
 from ..actors.message import Asks
 from ..errors import SeptemberError
 from . import refusals
 from .instances import Engine
 from .managed import ManagedEngine, ManagedMessage, Outcome
+
+_log = structlog.get_logger("september.fleet.roster")
 
 AT_ONCE: Final = 20
 """How many Engines are started, stopped or repaired at once on nobody's behalf but our own."""
@@ -53,7 +56,10 @@ class Roster:
 
         async def tell(engine_id: UUID, message: Ask) -> None:
             async with limit:
-                await (await self.of(engine_id)).call(message)
+                try:
+                    await (await self.of(engine_id)).call(message)
+                except ActorError as error:  # one that crashes is no reason to leave the others
+                    _log.error("an Engine's actor failed", engine=str(engine_id), why=str(error))
 
         async with trio.open_nursery() as nursery:
             for engine_id, message in messages:

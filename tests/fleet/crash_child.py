@@ -67,6 +67,13 @@ async def stepped(work: Awaitable[T]) -> T:
     return result
 
 
+def spoil(brain: Path) -> None:
+    """Leave a mark that a brain put back does not have."""
+    with sqlite3.connect(brain) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS spoilt (by TEXT)")
+    connection.close()
+
+
 class Toys(SubprocessBackend):
     """Engines that are toys; those of one image spoil the brain and do not come up."""
 
@@ -76,9 +83,7 @@ class Toys(SubprocessBackend):
 
     async def create(self, spec: EngineSpec) -> Endpoint:
         if spec.image == SPOILER:
-            with sqlite3.connect(self.root / spec.engine_id.hex / "brain.sqlite") as brain:
-                brain.execute("CREATE TABLE IF NOT EXISTS spoilt (by TEXT)")
-            brain.close()
+            spoil(self.root / spec.engine_id.hex / "brain.sqlite")
             raise BackendError("a migration failed half-way")
         return await super().create(spec)
 
@@ -105,6 +110,9 @@ class DyingToys(Toys):
     async def restore(self, engine_id: UUID, generation: int, snapshot: str) -> None:
         await stepped(super().restore(engine_id, generation, snapshot))
 
+    async def replace_brain(self, engine_id: UUID, generation: int, brain: Path) -> None:
+        await stepped(super().replace_brain(engine_id, generation, brain))
+
 
 async def _dying_write(self: Database, work: Work[T]) -> T:
     return await stepped(_write(self, work))
@@ -130,6 +138,14 @@ class Stand:
         engine = await self._engine()
         await (await self._fleet.roster.of(engine.id)).call(NotWell(engine, "a test", at_once=True))
 
+    async def back_up(self, root: Path) -> Path:
+        """A copy of the brain, which is spoilt from then on."""
+        engine = await self._engine()
+        copy = root.parent / "copy.sqlite"
+        await self._fleet.resources.backend.export(engine.id, copy)
+        spoil(root / engine.id.hex / "brain.sqlite")
+        return copy
+
     async def perform(self, operation: Operation, **wanted: object) -> None:
         engine = await self._engine()
         ref = await self._fleet.roster.of(engine.id)
@@ -141,12 +157,13 @@ class Stand:
         return (await self._fleet.resources.database.read(registry.engines))[0]
 
 
-async def operate(stand: Stand, operation: str) -> None:
+async def operate(stand: Stand, operation: str, root: Path) -> None:
     """What is to be there first, and then the operation, counted."""
     if operation != "provision":
         await stand.provision()
     for what in BEFORE.get(operation, ()):
         await stand.perform(what)
+    copy = await stand.back_up(root) if operation == "restore" else None
     special: dict[str, Callable[[], Awaitable[None]]] = {
         "provision": stand.provision,
         "wake": stand.wake,
@@ -154,6 +171,8 @@ async def operate(stand: Stand, operation: str) -> None:
         "upgrade": partial(stand.perform, Operation.UPGRADE, next_image="e:2"),
         "upgrade_back": partial(stand.perform, Operation.UPGRADE, next_image=SPOILER),
     }
+    if copy is not None:
+        special["restore"] = partial(stand.perform, Operation.RESTORE, next_brain=str(copy))
     work = special.get(operation) or partial(stand.perform, Operation(operation))
     Count.begun = True
     await work()
@@ -170,7 +189,7 @@ async def main(url: str, root: Path, operation: str) -> None:
         async with running_fleet(settings(url), make, client) as fleet:
             insert: Callable[..., Awaitable[None]] = registry.insert_product
             await fleet.resources.database.write(lambda s: insert(s, product, "h"))
-            await operate(Stand(fleet, product), operation)
+            await operate(Stand(fleet, product), operation, root)
             os._exit(DONE)
 
 

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from september.errors import SeptemberError
+from september.fleet.backends.backend import Presence
 from september.fleet.discovery import Admission, Provision
 from september.fleet.instances import Operation, Status
 
@@ -126,3 +127,34 @@ async def test_a_failed_provision_is_told_to_its_caller(database_url: str) -> No
         assert isinstance(answer, SeptemberError) and answer.code == "BACKEND_ERROR"
         with pytest.raises(SeptemberError, match="ENGINE_ALREADY_EXISTS"):
             await stage.provision()
+
+
+async def test_a_fault_of_ours_in_one_engine_is_no_matter_for_the_others(
+    database_url: str,
+) -> None:
+    async with staged(database_url) as stage:
+        bad, good = await stage.provision("bad"), await stage.provision("good")
+
+        async def bug(verb: str, engine_id: object) -> None:
+            if engine_id == bad.id and verb in ("start", "status"):
+                raise RuntimeError("a bug")
+
+        for engine in (bad, good):
+            found(await stage.perform(engine, Operation.SLEEP))
+        stage.world.fault = bug
+        answers = dict[str, Admission | SeptemberError]()
+
+        async def wake(user: str) -> None:
+            answers[user] = await stage.admit(user, wake=True)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wake, "bad")
+            nursery.start_soon(wake, "good")
+        refusal, admission = answers["bad"], answers["good"]
+        assert isinstance(refusal, SeptemberError) and refusal.code == "INTERNAL"
+        assert isinstance(admission, Admission) and admission.engine is not None
+        stage.instance(good).presence = Presence.STOPPED
+        await stage.reconcile()
+        assert stage.instance(good).presence is Presence.RUNNING
+        calm = [one for one in stage.fleet.tree.snapshot() if one.path.count("/") == 1]
+        assert {one.incarnation for one in calm} == {1}, "nobody but the Engine's actor restarted"

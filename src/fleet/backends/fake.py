@@ -144,6 +144,8 @@ class FakeBackend(Backend):
     async def snapshot(self, engine_id: UUID, generation: int) -> str:
         """Copy the storage."""
         await self._begin("snapshot", engine_id, generation)
+        if engine_id not in self.world.storage:
+            raise BackendError("there is no brain yet")
         name = f"{engine_id.hex}-{generation}"
         self.world.snapshots[name] = self.world.storage[engine_id]
         return name
