@@ -6,6 +6,7 @@ and carried on from its first step.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -152,7 +153,16 @@ class Lifecycle:
     async def _carry_out(self, held: Engine) -> Engine | None:
         story = {"user_id": held.user_id, "by": held.operation_by, "generation": held.generation}
         with work_span(f"{held.operation} {held.id}", story):
-            return await self._try(held)
+            try:
+                return await self._try(held)
+            except Exception:
+                await self._let_go(held)
+                raise
+
+    async def _let_go(self, held: Engine) -> None:
+        """What is left to be done is anybody's: we are alive, but no longer at it."""
+        with suppress(Superseded, SeptemberError):
+            await self.ledger.note(held, claimed_by=None)
 
     async def _try(self, held: Engine) -> Engine | None:
         try:

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 import trio
 
+from september.errors import SeptemberError
 from september.fleet import registry
 from september.fleet.backends.backend import EngineSpec, Fenced, Presence
 from september.fleet.engine_client import Activity, Health
@@ -207,3 +208,17 @@ async def test_an_overtaken_orchestrator_changes_nothing(database_url: str) -> N
         write = partial(registry.change, held=engine, columns={"url": "x"})
         with pytest.raises(registry.Superseded):
             await stage.fleet.resources.database.write(write)
+
+
+async def test_what_one_orchestrator_could_not_finish_the_other_does(database_url: str) -> None:
+    """Both live on; the one that gave up is not the one that makes rounds."""
+    async with staged(database_url) as one:
+        async with staged(database_url, one.world, one.product) as two:
+            engine = await one.provision()
+            one.world.reachable = False
+            refusal = await two.perform(engine, Operation.STOP)
+            assert isinstance(refusal, SeptemberError) and refusal.code == "BACKEND_UNAVAILABLE"
+            one.world.reachable = True
+            await one.reconcile()
+            assert await one.status(engine) == "stopped"
+            await one.agrees()
