@@ -23,6 +23,9 @@ _MAX_DEPTH: Final = 8
 """Shells within shells."""
 
 _MAX_COMMANDS: Final = 2000
+_MAX_WORDS: Final = 2000
+_MAX_WRAPPED: Final = 40
+"""Commands that run commands, one around the other."""
 
 _CONTINUED: Final = "\\\n"
 _HIDES_CODE: Final = re.compile(r"\$\(|`")
@@ -39,11 +42,7 @@ def examine(command: str, places: Places, policy: NetworkPolicy | None = None) -
 
     With a `policy` also where it would connect to is judged.
     """
-    examiner = Examiner(places, policy)
-    examiner.read(command, places.start, fed=False)
-    if _CONTINUED in command:
-        # bash joins continued lines before it looks for words; the parser does not
-        examiner.read(command.replace(_CONTINUED, ""), places.start, fed=False)
+    Examiner(places, policy).examine(command)
 
 
 class Examiner:
@@ -54,11 +53,23 @@ class Examiner:
         self._policy = policy
         self._depth = 0
         self._commands = 0
+        self._wrapped = 0
         self._written: set[Path] = set()
         self._scripts: set[Path] = set()
         self._links = False
         self._follows_paths = False
         self._moves = 0
+
+    def examine(self, command: str) -> None:
+        """A whole command line. Raises Objection."""
+        start = self.places.start
+        try:
+            self.read(command, start, fed=False)
+            if _CONTINUED in command:
+                # bash joins continued lines before it looks for words; the parser does not
+                self.read(command.replace(_CONTINUED, ""), start, fed=False)
+        except RecursionError:
+            raise Objection("it is nested too deeply to be read with care") from None
 
     def read(self, source: str, here: Here, *, fed: bool) -> None:
         """This text as a script."""
@@ -93,17 +104,21 @@ class Examiner:
     ) -> None:
         """These words as a command."""
         self._commands += 1
-        if self._commands > _MAX_COMMANDS:
-            raise Objection("it holds too many commands")
+        if self._commands > _MAX_COMMANDS or len(words) > _MAX_WORDS:
+            raise Objection("it holds too many commands or words")
         head = words[0]
         self._moves += head.text in MOVES
         if head.text is None or head.pattern is not None:
             raise Objection(f"which program it runs ({head.shown}) is only known when it runs")
+        self._wrapped += 1
+        if self._wrapped > _MAX_WRAPPED:
+            raise Objection("it wraps commands in commands too deeply")
         for name in self._names(head, here, fed=fed):
             call = Call(name, tuple(words[1:]), here, fed, texts, self)
             _judge(call)
             if self._policy is not None:
                 egress.check(call, self._policy)
+        self._wrapped -= 1
 
     def writes(self, target: Word, here: Here, *, truncates: bool) -> None:
         """A path that would be written."""

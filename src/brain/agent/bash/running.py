@@ -163,6 +163,21 @@ def tails(call: Call) -> None:
             call.run(call.args[place:])
 
 
+def ssh(call: Call) -> None:
+    """ssh: a command over there, and settings that run one here."""
+    for text in call.literals():
+        if tables.SSH_RUNS.match(text) or text.startswith("-F"):
+            raise Objection(f"ssh may run another program ({text})")
+    tails(call)
+
+
+def transcript(call: Call) -> None:
+    """script: a command whose output goes to a file."""
+    for target in call.operands():
+        call.judge.writes(target, call.here, truncates=not call.has("a", "append"))
+    tails(call)
+
+
 def _scripts(text: str) -> Iterator[str]:
     """What of a word may be a script: all, or what is attached to an option."""
     if not _LOOKS_LIKE_CODE.search(text):
@@ -294,6 +309,8 @@ RUNNING: Final[dict[str, Rule]] = {
     "trap": trap,
     "alias": alias,
     "exec": execute,
+    "script": transcript,
+    "ssh": ssh,
     "xargs": xargs,
     "find": find,
 }

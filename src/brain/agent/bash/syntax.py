@@ -17,6 +17,9 @@ from ..concern import Concern
 MAX_SOURCE: Final = 64 * 1024
 """Longest script that is read, in characters."""
 
+_MAX_PIPES: Final = 2000
+"""On a text that it cannot make sense of, the parser's time grows with the square of these."""
+
 _MAX_DEPTH: Final = 100
 """Deepest nesting of constructs; a list of n commands nests n deep."""
 
@@ -100,7 +103,7 @@ def parse(source: str) -> Node:
     for node, depth in _with_depth(root):
         if depth > _MAX_DEPTH:
             raise Objection("it is nested too deeply to be read with care")
-        _check_node(node, root)
+        _check_node(node, whole)
     return root
 
 
@@ -125,6 +128,8 @@ def text_of(node: Node) -> str:
 def _check_text(source: str) -> None:
     if len(source) > MAX_SOURCE:
         raise Objection("it is too long to be read with care")
+    if source.count("|") > _MAX_PIPES:
+        raise Objection("it holds too many pipes to be read with care")
     for character in source:
         if not character.isprintable() and character not in "\n\t":
             raise Objection(f"it contains the invisible character U+{ord(character):04X}")
@@ -132,13 +137,13 @@ def _check_text(source: str) -> None:
             raise Objection("it contains a blank that is not a space")
 
 
-def _check_node(node: Node, root: Node) -> None:
+def _check_node(node: Node, whole: bytes) -> None:
     if node.is_named and node.type not in _KNOWN:
         raise Objection(f"it uses a construct that is not understood ({node.type})")
     if not node.is_named and not node.children and text_of(node).strip(" \t") != node.type:
         raise Objection(_OVERLOOKED)
     if node.type == "comment":
-        _check_comment(node, root)
+        _check_comment(node, whole)
     elif node.type == "heredoc_redirect":
         _check_heredoc(node)
     elif node.type == "command_substitution" and text_of(node).startswith("`"):
@@ -189,9 +194,10 @@ def _is_quoted(heredoc: Node) -> bool:
     return text_of(start)[0] in "'\""
 
 
-def _check_comment(node: Node, root: Node) -> None:
+def _check_comment(node: Node, whole: bytes) -> None:
     """A comment must begin where bash sees one: a `#` inside a word is none."""
-    if not _COMMENT_BEFORE.search((root.text or b"")[: node.start_byte - root.start_byte]):
+    line = whole.rfind(b"\n", 0, node.start_byte) + 1
+    if not _COMMENT_BEFORE.search(whole[line : node.start_byte]):
         raise Objection("a # in it may or may not begin a comment")
 
 

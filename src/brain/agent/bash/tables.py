@@ -48,6 +48,7 @@ OUTPUT_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "wget": ("-O", "--output-document", "-o", "--output-file", "-a"),
     "git": ("--output",),
     "patch": ("-o", "--output", "-r"),
+    **dict.fromkeys(("strace", "ltrace", "perf", "time"), ("-o", "--output")),
 }
 """Options whose value is a file that is overwritten."""
 
@@ -128,6 +129,9 @@ UNREAD: Final = frozenset(
     " rlwrap unbuffer chronic ts torsocks proxychains pipx bunx".split()
 )
 """Wrappers whose options are not known: every tail of their words is looked at."""
+
+SSH_RUNS: Final = re.compile(r"(?:-o)?\s*(?:proxy|local|remote|knownhosts)command\b", re.IGNORECASE)
+"""Settings of ssh that run a command on this side, or more than the words say on the other."""
 
 SHELLS: Final = frozenset("sh bash dash zsh ksh mksh ash rbash".split())
 
