@@ -42,7 +42,7 @@ def written(brain: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.crash
-async def test_a_pass_killed_at_any_write_and_run_again_writes_the_same_rows(
+async def test_m2_m6_a_pass_killed_at_any_write_and_run_again_writes_the_same_rows(
     tmp_path: Path,
 ) -> None:
     base = tmp_path / "base.sqlite"

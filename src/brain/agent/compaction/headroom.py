@@ -108,9 +108,11 @@ class HeadRoom:
     async def _adopt(self, answer: Compaction, context: Context, scale: Scale) -> None:
         """Commit it with the event that tells of it: a crash leaves the old state or the new."""
         entries, _ = await self._workshop.database.read(partial(loaded, task_id=self._job.task_id))
-        before = self._sent
+        before, newest = self._sent, context.messages[-1]
         context.messages = shown(entries, answer.condensed)
         context.at = asked_at(context.messages)
+        if newest.role == "user" and newest != entries[-1].message:
+            context.messages.append(newest)  # said by the loop or a hook, and stored nowhere
         self._sent = _size(context)
         event = CompactionEvent(
             before_tokens=scale.tokens(before), after_tokens=scale.tokens(self._sent)
