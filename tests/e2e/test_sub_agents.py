@@ -255,3 +255,24 @@ async def test_without_a_planner_model_nobody_pays_for_one(tmp_path: Path) -> No
     async with staged("openai", script(Say("Hi.")), tmp_path) as stage:
         await stage.client.turn("Move the database")
     assert not any("planner" in name for name in tools_of(stage.peer.requests[0]))
+
+
+async def test_a_kill_in_the_middle_of_a_sub_agent_leaves_both_transcripts_valid(
+    tmp_path: Path,
+) -> None:
+    replies = script([RESEARCH], [Say("I begin. "), NOTE], [Say("Half a sen"), Wait("never")])
+    async with provider_peer("openai", replies) as peer:
+        env = peered(tmp_path, peer)
+        async with engine_process(env) as engine, Client(engine.url) as client:
+            async with client.execute() as stream:
+                await stream.until(lambda _: "Half a sen" in spoken(stream.seen))
+                await engine.kill()
+        async with engine_process(env) as engine, Client(engine.url) as client:
+            events = await client.replayed(0, task_id="task")
+    brain = tmp_path / "brain.sqlite"
+    check_brain(brain)
+    ((nested, status),) = nested_tasks(brain)
+    assert phases(events) == ["started", "errored"]
+    assert named(events, "error")[0]["error"] == "INTERRUPTED"
+    assert status == "cancelled" and unpaired(brain, nested) == []
+    assert transcript(brain, nested)[-1] == ("assistant", [{"type": "text", "text": "Half a sen"}])

@@ -17,6 +17,7 @@ import trio
 from ...actors import Actor, Later, Message, Reply
 from ...errors import SeptemberError
 from ..herald.embeddings import Embeddings
+from ..memory.vectors import made_space
 from ..store.database import Database
 from . import rows, walk
 from .walk import ReadFile, Stamp
@@ -158,7 +159,7 @@ def _read_all(root: Path, batch: list[tuple[str, Stamp]]) -> list[ReadFile]:
 
 
 async def _embed(database: Database, embeddings: Embeddings, tell: Callable[[], None]) -> None:
-    space = await database.write(partial(rows.enter_space, name=embeddings.name))
+    space = await database.write(partial(made_space, name=embeddings.name))
     wait = _FIRST_WAIT_S
     wanted = partial(rows.without_vector, space=space, limit=_EMBEDDED)
     while texts := await database.read(wanted):

@@ -71,16 +71,6 @@ def forget(connection: Connection, paths: Sequence[str]) -> None:
     connection.executemany("DELETE FROM indexed_files WHERE path = ?", [(path,) for path in paths])
 
 
-def enter_space(connection: Connection, name: str) -> int:
-    """The number of the space called `name`, made if need be."""
-    connection.execute("INSERT OR IGNORE INTO embedding_spaces (name) VALUES (?)", (name,))
-    found = connection.execute(
-        "SELECT space FROM embedding_spaces WHERE name = ?", (name,)
-    ).fetchone()
-    assert found is not None
-    return int(found[0])
-
-
 def without_vector(connection: Connection, space: int, limit: int) -> dict[int, str]:
     """Chunks that have no vector in this space, latest first, and the text to embed."""
     rows = connection.execute(

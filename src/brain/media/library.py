@@ -14,6 +14,9 @@ from .rows import Chunk, StoredMedia
 CHUNK: Final = 4_000
 """Most characters of a chunk; a page that is longer makes several."""
 
+_AT_ONCE: Final = 50
+"""Chunks for each read of the brain."""
+
 _READERS: Final = 2
 """PDFs that are read at once, whoever asked."""
 
@@ -58,10 +61,12 @@ class Library:
 
     async def whole(self, media: StoredMedia, characters: int) -> str:
         """Its text from the beginning, cut after so many characters."""
-        many = characters // 2 + 1  # chunks are never empty, so these are more than enough
-        chunks = await self.chunks(media, 1, many)
-        text = "\n\n".join(f"[{chunk.label}]\n{chunk.text}" for chunk in chunks)
-        return text[:characters]
+        parts: list[str] = []
+        size = 0
+        while size < characters and (more := await self.chunks(media, len(parts) + 1, _AT_ONCE)):
+            parts += [f"[{chunk.label}]\n{chunk.text}" for chunk in more]
+            size = sum(map(len, parts))
+        return "\n\n".join(parts)[:characters]
 
     async def chunks(self, media: StoredMedia, first: int, count: int) -> tuple[Chunk, ...]:
         """Up to `count` chunks from position `first` (from 1) on."""

@@ -7,7 +7,7 @@ from typing import Final
 from ..herald.embeddings import Vector
 from ..store.connection import Connection
 from .shelves import SHELVES, Shelf
-from .vectors import put
+from .vectors import made_space, put
 
 _SPACE: Final = "embedding_space"
 
@@ -35,10 +35,7 @@ def enter_space(connection: Connection, name: str) -> int:
     Where the brain was filled by another embedder every row is queued again. Until its turn has
     come a row is found by its words.
     """
-    connection.execute("INSERT OR IGNORE INTO embedding_spaces (name) VALUES (?)", (name,))
-    found = connection.execute(
-        "SELECT space FROM embedding_spaces WHERE name = ?", (name,)
-    ).fetchone()
+    space = made_space(connection, name)
     known = connection.execute("SELECT value FROM brain_meta WHERE key = ?", (_SPACE,)).fetchone()
     if known is not None and known[0] != name:
         for shelf in SHELVES:
@@ -51,8 +48,7 @@ def enter_space(connection: Connection, name: str) -> int:
         " ON CONFLICT (key) DO UPDATE SET value = ?2 WHERE value != ?2",
         (_SPACE, name),
     )
-    assert found is not None
-    return int(found[0])
+    return space
 
 
 def next_batch(connection: Connection, limit: int) -> Batch | None:

@@ -216,6 +216,12 @@ def put(connection: Connection, table: str, space: int, vectors: Mapping[int, Ve
     )
 
 
+def made_space(connection: Connection, name: str) -> int:
+    """The number of the space called `name`, made if need be."""
+    connection.execute("INSERT OR IGNORE INTO embedding_spaces (name) VALUES (?)", (name,))
+    return space_number(connection, name)
+
+
 def space_number(connection: Connection, name: str) -> int:
     """The number of the space called `name`; 0 where nothing was ever embedded in it."""
     found = connection.execute(
