@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import structlog
 import trio
 
-from ..actors import ActorError, ActorRef, DynamicRef
+from ..actors import ActorError, ActorRef, ActorStopped, DynamicRef
 from ..actors.message import Asks
 from ..errors import SeptemberError
 from . import refusals
 from .instances import Engine
 from .managed import ManagedEngine, ManagedMessage, Outcome
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("september.fleet.roster")
 
@@ -38,10 +40,17 @@ class Roster:
 
     async def ask(self, engine_id: UUID, message: Asks[ManagedMessage, Outcome]) -> Engine | None:
         """Have something done; returns the row, None once it is gone. Raises SeptemberError."""
-        outcome = await (await self.of(engine_id)).call(message)
+        outcome = await self.outcome(engine_id, message)
         if isinstance(outcome, SeptemberError):
             raise outcome
         return outcome
+
+    async def outcome(self, engine_id: UUID, message: Asks[ManagedMessage, T]) -> T:
+        """What the actor of this Engine answers."""
+        try:
+            return await (await self.of(engine_id)).call(message)
+        except ActorStopped:  # its row went away before our turn came: the next one says so
+            return await (await self.of(engine_id)).call(message)
 
     async def row(self, engine_id: UUID, message: Asks[ManagedMessage, Outcome]) -> Engine:
         """Have something done, after which there is still an Engine. Raises SeptemberError."""
@@ -57,7 +66,7 @@ class Roster:
         async def tell(engine_id: UUID, message: Ask) -> None:
             async with limit:
                 try:
-                    await (await self.of(engine_id)).call(message)
+                    await self.outcome(engine_id, message)
                 except ActorError as error:  # one that crashes is no reason to leave the others
                     _log.error("an Engine's actor failed", engine=str(engine_id), why=str(error))
 

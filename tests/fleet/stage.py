@@ -64,8 +64,7 @@ class Stage:
         return await self.fleet.discovery.call(Admit(self.product, user, provision, wake))
 
     async def perform(self, engine: Engine, operation: Operation, **wanted: object) -> Outcome:
-        ref = await self.fleet.roster.of(engine.id)
-        return await ref.call(Perform(operation, "tester", wanted))
+        return await self.fleet.roster.outcome(engine.id, Perform(operation, "tester", wanted))
 
     async def provision_after_boot(self) -> Engine:
         """Provision, and let the rounds pass that every orchestrator makes when it boots."""

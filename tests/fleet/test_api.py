@@ -1,5 +1,6 @@
 """The orchestrator's API over a real server: the contract, its refusals, and fuzzing."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from september.errors import FLEET_STATUS
 from september.http.orchestrator.app import ENDPOINTS
@@ -55,6 +57,11 @@ async def test_the_life_of_an_engine_as_the_contract_has_it(database_url: str) -
         assert (await api.ask("GET", "/metrics", **key)).json()["total_provisions"] == 1
         text = await api.ask("GET", "/metrics", **key, Accept="text/plain")
         assert text.text.endswith("# EOF\n") and 'status="running"} 1' in text.text
+        families = {one.name: one for one in text_string_to_metric_families(text.text)}
+        assert all(re.fullmatch("fleet_[a-z_]+", name) for name in families)
+        assert families["fleet_provisions"].samples[0].value == 1
+        everything = await api.http.get(f"{api.url}/admin/metrics", headers=ADMIN)
+        assert "fleet_trace_lost_total 0" in everything.text
         gone = (await api.ask("DELETE", path, **key)).json()
         assert gone == {"status": "destroyed", "engine_id": shown["engine_id"]}
 

@@ -190,3 +190,21 @@ async def test_an_engine_that_says_it_is_degraded_is_well(database_url: str) -> 
         stage.instance(engine).health = Health(status="degraded")
         await stage.probe(5)
         assert await stage.status(engine) == "running"
+
+
+async def test_what_is_asked_of_an_engine_that_is_being_destroyed_finds_none(
+    database_url: str,
+) -> None:
+    async with staged(database_url) as stage:
+        engine = await stage.provision()
+        outcomes: list[object] = []
+
+        async def do(operation: Operation) -> None:
+            outcomes.append(await stage.perform(engine, operation))
+
+        async with trio.open_nursery() as nursery:
+            for operation in (Operation.DESTROY, *[Operation.STOP] * 5):
+                nursery.start_soon(do, operation)
+        heard = {one.code for one in outcomes if isinstance(one, SeptemberError)}
+        assert heard <= {"ENGINE_NOT_FOUND", "ENGINE_NOT_RUNNING"}, "not that we are shutting down"
+        assert await stage.status(engine) == "gone"

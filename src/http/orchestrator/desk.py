@@ -20,6 +20,7 @@ from ...fleet.policy import read_policy
 from ...fleet.store.database import Session, UniqueViolation
 from ...fleet.trace_store import FleetTraces
 from ...fleet.tree import Fleet
+from ...traces.row import TraceFilter
 from ..trace_bridge import TraceBridge
 from . import answers, port
 from .door import Caller
@@ -148,8 +149,13 @@ class Desk:
 
     async def open_metrics(self, product: Product | None) -> str:
         """The figures for Prometheus."""
-        of, leads = product.id if product else None, self._resources.standing.leads
-        return await self._database.read(partial(metrics.open_metrics, product=of, leads=leads))
+        leads = self._resources.standing.leads
+        figures = partial(metrics.open_metrics, product=product.id if product else None)
+        if product is not None:
+            return await self._database.read(partial(figures, leads=leads))
+        losses = (await self.traces.page(TraceFilter(limit=1))).losses
+        lost = losses.overload + losses.store
+        return await self._database.read(partial(figures, leads=leads, lost=lost))
 
     async def health(self) -> port.Health:
         """Whether the database answers. Raises DATABASE_UNAVAILABLE."""
