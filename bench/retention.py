@@ -30,7 +30,10 @@ EVERY_S = 0.005
 
 def fill(connection: Connection, events: int, old: int) -> None:
     """A finished turn for each hundred events, all of them old."""
-    connection.execute("INSERT INTO conversations VALUES ('task', 'a', 't', 0, 0, 1.0)")
+    connection.execute(
+        "INSERT INTO conversations (task_id, agent, title, created_at, updated_at)"
+        " VALUES ('task', 'a', 't', 0, 0)"
+    )
     connection.executemany(
         "INSERT INTO turns (turn_id, task_id, status, agent, request, trace_id, created_at)"
         " VALUES (?, 'task', 'completed', 'a', '{}', '', 0)",

@@ -31,7 +31,10 @@ def add_turn(
     connection: Connection, name: str, status: str, ages_h: list[float], *, asks: bool = False
 ) -> None:
     """A turn with an event of each age, in hours before NOW."""
-    connection.execute("INSERT OR IGNORE INTO conversations VALUES ('task', 'a', 't', 0, 0, 1.0)")
+    connection.execute(
+        "INSERT OR IGNORE INTO conversations (task_id, agent, title, created_at, updated_at)"
+        " VALUES ('task', 'a', 't', 0, 0)"
+    )
     connection.execute(
         "INSERT INTO turns (turn_id, task_id, status, agent, request, trace_id, created_at)"
         " VALUES (?, 'task', ?, 'a', '{}', '', 0)",
