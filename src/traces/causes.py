@@ -107,9 +107,14 @@ class Causes:
         return self._last(killer, lambda one: one.kind != "crash" and one.ended_at <= row.at)
 
     def _failed_part(self, row: TraceRow) -> TraceRow | None:
-        """The part of failed work that failed last; a crash before what it ended."""
+        """The part of failed work that failed last; a crash before what it ended.
+
+        A part that failed the same way comes first: what was tried against it may have failed, too.
+        """
         crash = self._last(row, lambda one: one.kind == "crash") or self._struck_by(row)
-        return crash or self._last(row, lambda one: not _is_tool(one)) or self._adrift(row)
+        alike = self._last(row, lambda one: one.outcome == row.outcome and not _is_tool(one))
+        last = alike or self._last(row, lambda one: not _is_tool(one))
+        return crash or last or self._adrift(row)
 
     def _struck_by(self, row: TraceRow) -> TraceRow | None:
         """The crash that took this message with it, though another message caused it."""

@@ -42,7 +42,7 @@ def kinds(row: TraceRow, slow_us: int) -> Iterator[str]:
     tool = row.kind == "span" and row.path.startswith("execute_tool ")
     if tool and row.outcome == "permission_denied":
         yield "permission_denied"
-    elif row.failed:
+    elif row.failed and row.outcome != "permission_denied":  # the decision itself, or a result
         yield "error"
     if tool and row.handling_us >= slow_us:
         yield "slow_tool"

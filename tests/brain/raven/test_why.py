@@ -104,8 +104,9 @@ async def test_5_a_permission_that_is_denied(tmp_path: Path) -> None:
         events = await stage.engine.database.read(
             lambda db: db.execute("SELECT kind, task_id FROM observability_events").fetchall()
         )
-    assert (root["path"], root["outcome"]) == ("execute_tool write_file", "permission_denied")
-    assert ("permission_denied", "task") in events
+    assert (root["path"], root["outcome"]) == ("permission write_file", "permission_denied")
+    assert events.count(("permission_denied", "task")) == 1
+    assert ("error", "task") not in events
 
 
 async def test_10_a_brain_that_is_full(tmp_path: Path) -> None:
