@@ -71,6 +71,23 @@ async def test_a_gif_reaches_gemini_as_png(tmp_path: Path) -> None:
     assert "image/png" in said(stage) and "image/gif" not in said(stage)
 
 
+@each_provider
+async def test_an_image_on_the_web_stays_there_where_the_provider_fetches_it(
+    provider: str, tmp_path: Path
+) -> None:
+    """For Gemini the Engine fetches it itself, and this one stands where nobody may look."""
+    url = "http://127.0.0.1:9/cat.png" if provider == "gemini" else "https://example.org/cat.png"
+    media = [{"type": "image", "source": {"type": "url", "url": url}}]
+    async with staged(provider, script(Say("ok")), tmp_path) as stage:
+        events = await stage.client.turn(media=media)
+    left_out = named(events, "media_left_out")
+    if provider == "gemini":
+        assert left_out[0]["media"] == url and "not a public address" in left_out[0]["reason"]
+        assert "is left out" in said(stage)
+    else:
+        assert left_out == [] and url in said(stage)
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     (block("image", "image/bmp", PNG), "media[1].source.media_type"),
     (block("image", "image/png", bomb()), "media[1].source.data"),
