@@ -163,14 +163,12 @@ class PlainVec:
     def insert(self, first: int, vectors: Array) -> None:
         """The whole vectors alone, in one transaction."""
         rows = [(first + at + 1, vector.tobytes()) for at, vector in enumerate(vectors)]
-        with self._db:
-            self._db.executemany("INSERT INTO plain (rowid, embedding) VALUES (?, ?)", rows)
+        self._many("INSERT INTO plain (rowid, embedding) VALUES (?, ?)", rows)
 
     def insert_bits(self, first: int, vectors: Array) -> None:
         """Their signs."""
         rows = [(first + at + 1, vector.tobytes()) for at, vector in enumerate(vectors)]
-        with self._db:
-            self._db.executemany("INSERT INTO bits VALUES (?, vec_quantize_binary(?))", rows)
+        self._many("INSERT INTO bits VALUES (?, vec_quantize_binary(?))", rows)
 
     def exact(self, vector: bytes) -> set[int]:
         """Brute force over the whole vectors."""
@@ -184,6 +182,11 @@ class PlainVec:
             " ORDER BY vec_distance_cosine(p.embedding, ?1) LIMIT 10",
             vector,
         )
+
+    def _many(self, statement: str, rows: Sequence[tuple[int, bytes]]) -> None:
+        self._db.execute("BEGIN")
+        self._db.executemany(statement, rows)
+        self._db.execute("COMMIT")
 
     def _rows(self, statement: str, vector: bytes) -> set[int]:
         return {int(row[0]) for row in self._db.execute(statement, (vector,))}
