@@ -2,7 +2,12 @@
 
 import time
 from datetime import UTC, datetime
+from typing import Final
 from uuid import uuid4
+
+EARLIEST_MS: Final = -62_135_596_800_000
+LATEST_MS: Final = 253_402_300_799_000
+"""The years 1 to 9999: what a calendar can show."""
 
 
 def now_ms() -> int:

@@ -99,6 +99,9 @@ class EngineConfig:
     )
     cors_origins: tuple[str, ...] = setting(LIST, "", "Origins that browsers may call from")
     max_body_bytes: int = setting(number(1), "1048576", "Largest request body, in bytes")
+    import_max_body_bytes: int = setting(
+        number(1), "268435456", "Largest body of a /memory/import, in bytes"
+    )
     drain_timeout_s: float = setting(SECONDS, "30", "Time that running turns get at SIGTERM")
     engine_log_level: LogLevel = one_of(
         "INFO", "DEBUG", "WARNING", "ERROR", meaning="Least severity that is logged"

@@ -89,7 +89,10 @@ def engine_app(
         EngineDoor(keys),
         Cors(settings.cors_origins),
         max_body_bytes=settings.max_body_bytes,
-        larger={"/execute": max(settings.max_body_bytes, settings.media_max_body_bytes)},
+        larger={
+            "/execute": max(settings.max_body_bytes, settings.media_max_body_bytes),
+            "/memory/import": max(settings.max_body_bytes, settings.import_max_body_bytes),
+        },
         trace=trace,
         meter=partial(_count, engine.metrics),
     )

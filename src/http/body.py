@@ -70,6 +70,6 @@ def too_large(limit: int) -> SeptemberError:
     return SeptemberError(
         "PAYLOAD_TOO_LARGE",
         f"the body is larger than {limit} bytes; send less, or raise MAX_BODY_BYTES"
-        " (MEDIA_MAX_BODY_BYTES for media)",
+        " (MEDIA_MAX_BODY_BYTES for media, IMPORT_MAX_BODY_BYTES for an import)",
         {"max_body_bytes": limit},
     )

@@ -30,6 +30,7 @@ class HttpSettings:
     cors_origins: tuple[str, ...] = ()
     max_body_bytes: int = 2**20
     media_max_body_bytes: int = 2**25
+    import_max_body_bytes: int = 2**28
     min_overlap_seconds: float = 0
     max_overlap_seconds: float = 300
 

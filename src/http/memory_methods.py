@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta
 
+from ..brain.clock import EARLIEST_MS, LATEST_MS
 from ..errors import SeptemberError
 from .endpoint import Exchange
 from .memory_port import NewEdge, NewEpisode, NewFact, NewNode
@@ -188,15 +189,27 @@ def _ms(moment: Moment | None, field: str) -> int | None:
     """Milliseconds since the epoch; a time without a zone is UTC."""
     if moment is None:
         return None
-    if not isinstance(moment, str):
-        return int(moment * 1000 if abs(moment) < SECONDS_BELOW else moment)
+    if isinstance(moment, str):
+        return _read_ms(moment, field)
+    ms = moment * 1000 if abs(moment) < SECONDS_BELOW else moment
+    if not EARLIEST_MS <= ms <= LATEST_MS:
+        raise _no_time(f"{moment:g}", field)
+    return int(ms)
+
+
+def _read_ms(moment: str, field: str) -> int:
     try:
         read = datetime.fromisoformat(moment)
-    except ValueError as error:
-        raise SeptemberError(
-            "INVALID_REQUEST",
-            f"{field}: {moment[:40]!r} is no time; send ISO-8601 such as 2026-11-20T10:00:00Z",
-            {"field": field},
-        ) from error
-    zoned = read if read.tzinfo is not None else read.replace(tzinfo=UTC)
-    return int(zoned.timestamp() * 1000)
+        zoned = read if read.tzinfo is not None else read.replace(tzinfo=UTC)
+        return int(zoned.timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        raise _no_time(moment[:40], field) from error
+
+
+def _no_time(moment: str, field: str) -> SeptemberError:
+    return SeptemberError(
+        "INVALID_REQUEST",
+        f"{field}: {moment!r} is no time; send ISO-8601 such as 2026-11-20T10:00:00Z, or a number"
+        " since the epoch between the years 1 and 9999",
+        {"field": field},
+    )

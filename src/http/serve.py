@@ -82,6 +82,7 @@ def http_settings(config: EngineConfig) -> HttpSettings:
         cors_origins=config.cors_origins,
         max_body_bytes=config.max_body_bytes,
         media_max_body_bytes=config.media_max_body_bytes,
+        import_max_body_bytes=config.import_max_body_bytes,
         min_overlap_seconds=config.bap_key_rotation_min_overlap_seconds,
         max_overlap_seconds=config.bap_key_rotation_max_overlap_seconds,
     )

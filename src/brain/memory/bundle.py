@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from ..catalog import Skill
 from ..catalog.skills import flaw
+from ..clock import EARLIEST_MS, LATEST_MS
 from ..skills import rows as skills
 from ..store.connection import Connection
 
@@ -18,6 +19,7 @@ VERSION: Final = 1
 
 Confidence: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Id: TypeAlias = Annotated[str, Meta(min_length=1)]
+Time: TypeAlias = Annotated[int, Meta(ge=EARLIEST_MS, le=LATEST_MS)]
 
 
 class _Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +27,7 @@ class _Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     id: Id
     source: str
-    created_at: int
+    created_at: Time
     trajectory_id: str | None = None
     trace_id: str | None = None
     pass_id: str | None = None
@@ -37,8 +39,8 @@ class EpisodeRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: str
     description: str
     value: str
-    occurred_at: int
-    forgotten_at: int | None = None
+    occurred_at: Time
+    forgotten_at: Time | None = None
 
 
 class KnowledgeRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,11 +50,11 @@ class KnowledgeRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     content: str
     type: str
     confidence: Confidence
-    valid_from: int
-    valid_until: int | None = None
-    confirmed_at: int
+    valid_from: Time
+    valid_until: Time | None = None
+    confirmed_at: Time
     superseded_by: str | None = None
-    forgotten_at: int | None = None
+    forgotten_at: Time | None = None
 
 
 class SourceRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +62,7 @@ class SourceRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     knowledge_id: Id
     source: str
-    added_at: int
+    added_at: Time
 
 
 class NodeRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,7 +71,7 @@ class NodeRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     kind: str
     description: str
-    forgotten_at: int | None = None
+    forgotten_at: Time | None = None
 
 
 class EdgeRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,9 +81,9 @@ class EdgeRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     to_id: Id
     relation: str
     confidence: Confidence
-    valid_from: int
-    valid_until: int | None = None
-    forgotten_at: int | None = None
+    valid_from: Time
+    valid_until: Time | None = None
+    forgotten_at: Time | None = None
 
 
 class SoulRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,7 +91,7 @@ class SoulRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     part: Literal["identity", "value", "pattern"]
     text: str
-    retired_at: int | None = None
+    retired_at: Time | None = None
 
 
 class Bundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -26,15 +26,15 @@ from .codes import (
 from .rotation import Array
 
 LEAST: Final = 64
-MOST: Final = 600
+MOST: Final = 1000
 """Rows that are compared exactly at the end of a search: at least, and at most."""
 
 MANY: Final = 1024
 """With fewer rows left than this it is not worth while to look at signs before whole codes."""
 
-SIGMAS_OF_AGREEMENT: Final = 4.0
-SIGMAS_OF_SIGNS: Final = 3.5
-SIGMAS_OF_CODES: Final = 3.0
+SIGMAS_OF_AGREEMENT: Final = 4.5
+SIGMAS_OF_SIGNS: Final = 4.2
+SIGMAS_OF_CODES: Final = 3.6
 """How many standard errors behind the last that counts a row may be and stays in the race.
 
 The k-th best estimate owes some of its height to luck, so these are wider than the 2.3 of a one
