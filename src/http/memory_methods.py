@@ -189,21 +189,23 @@ def _ms(moment: Moment | None, field: str) -> int | None:
     """Milliseconds since the epoch; a time without a zone is UTC."""
     if moment is None:
         return None
-    if isinstance(moment, str):
-        return _read_ms(moment, field)
-    ms = moment * 1000 if abs(moment) < SECONDS_BELOW else moment
+    ms = _read_ms(moment, field) if isinstance(moment, str) else _number_ms(moment)
     if not EARLIEST_MS <= ms <= LATEST_MS:
-        raise _no_time(f"{moment:g}", field)
+        raise _no_time(str(moment)[:40], field)
     return int(ms)
 
 
-def _read_ms(moment: str, field: str) -> int:
+def _number_ms(moment: float) -> float:
+    return moment * 1000 if abs(moment) < SECONDS_BELOW else moment
+
+
+def _read_ms(moment: str, field: str) -> float:
     try:
         read = datetime.fromisoformat(moment)
-        zoned = read if read.tzinfo is not None else read.replace(tzinfo=UTC)
-        return int(zoned.timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise _no_time(moment[:40], field) from error
+    zoned = read if read.tzinfo is not None else read.replace(tzinfo=UTC)
+    return zoned.timestamp() * 1000
 
 
 def _no_time(moment: str, field: str) -> SeptemberError:

@@ -29,8 +29,9 @@ async def filled(client: Client) -> None:
         {"key": "talk", "description": "", "value": f"{text} {long}"[:6000], "occurred_at": n * DAY}
         for n, text in enumerate(said, 1)
     ]
-    ids = (await rpc(client, "memory.episode_write_many", episodes=episodes))["ids"]
-    await rpc(client, "memory.forget", id=ids[3])
+    for some in (episodes[:150], episodes[150:]):
+        ids = (await rpc(client, "memory.episode_write_many", episodes=some))["ids"]
+        await rpc(client, "memory.forget", id=ids[3])
     for city in ("Berlin", "Paris"):
         await rpc(client, "memory.knowledge_write", subject="Ada", content=f"lives in {city}")
     wrong = await rpc(client, "memory.knowledge_write", subject="Ada", content="owns a yacht")
@@ -78,7 +79,7 @@ async def test_a_brain_moves_by_export_and_import_and_finds_exactly_what_it_foun
         await settled(one.client)
         document = await one.client.get("/memory/export")
         before = await everything_found(one.client)
-    assert len(before[0]) == 50 and before[2][1]["valid_until"] is not None
+    assert len(before[0]) == 50 and any(fact["valid_until"] for fact in before[2])
     async with staged("anthropic", script(), tmp_path / "two") as two:
         answer = await two.client.post("/memory/import", document)
         assert answer["status"] == "imported" and answer["embedding"]["pending"] == 0
