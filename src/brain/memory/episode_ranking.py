@@ -2,7 +2,7 @@
 
 What was said just before and after belongs to what was said: two turns on either side are looked
 at together with each candidate. The weights were fitted on two conversations and checked on the
-third, each in turn, and then rounded; `docs/memory.md` has what each is worth.
+third, each in turn, and then rounded; `bench/recall.py` measures them (docs/performance.md).
 """
 
 import re
