@@ -69,6 +69,8 @@ _TRIVIAL: Final = re.compile(
     re.IGNORECASE,
 )
 _EXACT: Final = re.compile(r"\d[\w.:/-]*|\b[A-Z][\w'-]+")
+_OWN_WORDS: Final = FUNCTION_WORDS | {"user"}
+"""Words that a sentence about the user may begin with, whatever the turn holds."""
 
 
 def of_turn(turn: Turn) -> Draft:
@@ -138,18 +140,12 @@ def merged(rules: Draft, model: Draft, turn: Turn) -> Draft:
 
 def grounded(said: str, text: str, known: set[str]) -> bool:
     """Whether `text` (whose stems are `known`) holds what is said: names and numbers exactly."""
-    exact = (word.lower() for word in _EXACT.findall(said))
     lowered = text.lower()
-    if any(word not in lowered for word in exact if word not in FUNCTION_WORDS | {"the user"}):
-        return _only_user(said, lowered)
+    exact = {word.lower() for word in _EXACT.findall(said)} - _OWN_WORDS
+    if any(word not in lowered for word in exact):
+        return False
     telling = {stem for stem in stems(said) if stem not in FUNCTION_WORDS}
     return len(telling & known) >= GROUNDED * len(telling)
-
-
-def _only_user(said: str, lowered: str) -> bool:
-    """Whether all that is missing is the word User or The at the beginning of a sentence."""
-    missing = {word.lower() for word in _EXACT.findall(said) if word.lower() not in lowered}
-    return missing <= {"user", "the"} and bool(missing & {"user"})
 
 
 def _named(name: str, text: str) -> bool:
