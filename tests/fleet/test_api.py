@@ -1,19 +1,23 @@
 """The orchestrator's API over a real server: the contract, its refusals, and fuzzing."""
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import parser
 
 from september.errors import FLEET_STATUS
 from september.http.orchestrator.app import ENDPOINTS
 
 from .api import ADMIN, served
+from .stage import MASTER
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
@@ -57,13 +61,19 @@ async def test_the_life_of_an_engine_as_the_contract_has_it(database_url: str) -
         assert (await api.ask("GET", "/metrics", **key)).json()["total_provisions"] == 1
         text = await api.ask("GET", "/metrics", **key, Accept="text/plain")
         assert text.text.endswith("# EOF\n") and 'status="running"} 1' in text.text
-        families = {one.name: one for one in text_string_to_metric_families(text.text)}
+        families = {one.name: one for one in _families(text.text)}
         assert all(re.fullmatch("fleet_[a-z_]+", name) for name in families)
         assert families["fleet_provisions"].samples[0].value == 1
         everything = await api.http.get(f"{api.url}/admin/metrics", headers=ADMIN)
         assert "fleet_trace_lost_total 0" in everything.text
         gone = (await api.ask("DELETE", path, **key)).json()
         assert gone == {"status": "destroyed", "engine_id": shown["engine_id"]}
+
+
+def _families(text: str) -> list[Metric]:
+    """OpenMetrics text, read by the library that others read it with."""
+    read: Callable[[str], Iterator[Metric]] = getattr(parser, "text_string_to_metric_families")  # noqa: B009  untyped there
+    return list(read(text))
 
 
 REFUSALS: list[tuple[str, str, Any, dict[str, str], int, str]] = [
@@ -161,16 +171,27 @@ async def test_fuzzing_every_endpoint_finds_no_5xx_and_no_key(
 ) -> None:
     async with served(database_url) as api:
         key = await api.register()
-        await api.ask("POST", "/engines/provision", {"user_id": "ada"}, **key)
+        made = await api.ask("POST", "/engines/provision", {"user_id": "ada"}, **key)
+        report = tmp_path / "fuzz.har"
         command = [
             str(SCHEMATHESIS), "run", f"{api.url}/openapi.json",
             "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,"
             "response_schema_conformance",
             "--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "1",
             "--generation-database", "none", "--exclude-path-regex", "/stream$",
+            "--report", "har", "--report-har-path", str(report), "--output-sanitize", "false",
             "-H", f"X-Platform-Key: {key['X-Platform-Key']}", "-H", "X-Admin-Key: admin-key",
         ]  # fmt: skip
         ended = await trio.run_process(
             command, capture_stdout=True, stderr=subprocess.STDOUT, check=False, cwd=tmp_path
         )
         assert ended.returncode == 0, ended.stdout.decode(errors="replace")[-6000:]
+        answers = json.loads(report.read_text())["log"]["entries"]
+        assert len(answers) > 300, "hardly anything was asked"
+        assert ADMIN["X-Admin-Key"] in str(answers[0]["request"]), "the report is as it was"
+        nowhere = [*key.values(), ADMIN["X-Admin-Key"], MASTER]
+        for answer in answers:
+            said = str(answer["response"])
+            assert not any(secret in said for secret in nowhere), answer["request"]["url"]
+            own = re.match(rf"{api.url}/engines/", answer["request"]["url"]) is not None
+            assert own or made.json()["api_key"] not in said, answer["request"]["url"]

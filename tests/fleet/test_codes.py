@@ -67,9 +67,10 @@ def documented() -> set[str]:
 async def test_every_documented_code_is_provoked_and_has_the_nested_envelope(
     database_url: str,
 ) -> None:
-    changes: dict[str, object] = {"orch_port_max": 9003, "orch_boot_timeout_s": 0.3}
-    changes["orch_engine_image_allow"] = ("no-such:1", "dumb:1")
-    async with served(database_url, **changes) as api:
+    images = ("no-such:1", "dumb:1")
+    async with served(
+        database_url, orch_port_max=9003, orch_boot_timeout_s=0.3, orch_engine_image_allow=images
+    ) as api:
         key = await api.register(max_engines=10)
         no = Provoked(api, key)
         await _who_is_wrong(no)

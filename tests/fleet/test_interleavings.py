@@ -164,9 +164,9 @@ async def _is_one_engine(stage: Stage) -> None:
 async def test_whatever_is_asked_and_goes_wrong_ends_in_one_engine_or_none(
     database_url: str,
 ) -> None:
-    changes = {"orch_boot_timeout_s": 0.1}
-    async with staged(database_url, **changes) as one:
-        async with staged(database_url, one.world, one.product, **changes) as two:
+    quick = 0.1
+    async with staged(database_url, orch_boot_timeout_s=quick) as one:
+        async with staged(database_url, one.world, one.product, orch_boot_timeout_s=quick) as two:
 
             @settings(max_examples=EXAMPLES, deadline=None)
             @given(PLANS, st.integers(0, 2**32), st.sampled_from((0.0, 0.2, 0.5)))
