@@ -32,8 +32,8 @@ EXPOSE 8000
 COPY --from=build /opt/september /opt/september
 ENV ENGINE_HOST=0.0.0.0 ENGINE_PORT=8000 SQLITE_DB_PATH=/data/brain.sqlite
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-ISc", \
- "import socket; s = socket.create_connection(('127.0.0.1', 8000), 4); \
-  s.sendall(b'GET /health HTTP/1.0\\r\\n\\r\\n'); exit(b' 200 ' not in s.recv(64))"]
+ "import socket, sys; s = socket.create_connection(('127.0.0.1', 8000), 4); \
+  s.sendall(b'GET /health HTTP/1.0\\r\\n\\r\\n'); sys.exit(b' 200 ' not in s.recv(64))"]
 STOPSIGNAL SIGTERM
 CMD ["september", "engine"]
 

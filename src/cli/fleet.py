@@ -61,7 +61,7 @@ def register(
 @click.pass_obj
 def list_engines(client: FleetClient, status: str | None) -> None:
     """List Engines."""
-    console().print(engines_table(client.engines(status)))
+    console().print(engines_table(client.engines(status), wanted=status))
 
 
 @command.command()
@@ -173,10 +173,13 @@ def rotate_master_key(client: FleetClient) -> None:
 @click.option("--interval", default=2.0, show_default=True, help="Seconds between two looks.")
 @click.pass_obj
 def top(client: FleetClient, interval: float) -> None:
-    """Watch the fleet until Ctrl-C."""
-    with Live(console=console(), refresh_per_second=4) as live:
+    """Watch the fleet until Ctrl-C; where no terminal is, print the table once."""
+    if not sys.stdout.isatty():
+        console().print(engines_table(client.engines()))
+        return
+    with Live(console=console(), screen=True, auto_refresh=False) as live:
         while True:
-            live.update(engines_table(client.engines()))
+            live.update(engines_table(client.engines()), refresh=True)
             trio.run(trio.sleep, interval)
 
 

@@ -21,10 +21,12 @@ _STYLES: Final = {
 }
 
 
-def engines_table(rows: Iterable[Row], now: datetime | None = None) -> Table:
-    """Engines below each other, and under them how many are in which state."""
-    listed, counts = _engines(), Counter[str]()
-    now = now or datetime.now(UTC)
+def engines_table(rows: Iterable[Row], wanted: str | None = None) -> Table:
+    """Engines below each other, and under them how many are in which state.
+
+    `wanted` is the state that was asked for, if one was.
+    """
+    listed, counts, now = _engines(), Counter[str](), datetime.now(UTC)
     for row in rows:
         counts[row.status] += 1
         listed.add_row(
@@ -36,17 +38,8 @@ def engines_table(rows: Iterable[Row], now: datetime | None = None) -> Table:
             _ago(row.last_health_at, now),
             printable(row.failure or ""),
         )
-    listed.caption = tally(counts)
-    listed.caption_justify = "left"
+    _note(listed, _tally(counts, wanted))
     return listed
-
-
-def tally(counts: Counter[str]) -> str:
-    """How many Engines there are in which state."""
-    if not counts:
-        return "no Engine yet; september fleet provision USER makes one"
-    states = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
-    return f"{counts.total()} in all: {states}"
 
 
 def audit_table(entries: Iterable[Entry]) -> Table:
@@ -58,7 +51,7 @@ def audit_table(entries: Iterable[Entry]) -> Table:
         cells = (entry.timestamp[:19], entry.user_id or "", entry.action, entry.actor, took, more)
         rows.add_row(str(entry.id), *(printable(cell) for cell in cells))
     if not rows.rows:
-        rows.caption = "no entry fits"
+        _note(rows, "no entry fits")
     return rows
 
 
@@ -68,8 +61,22 @@ def backups_table(backups: Iterable[Backup]) -> Table:
     for one in backups:
         rows.add_row(one.name, f"{one.size / 2**20:.1f}", printable(one.path))
     if not rows.rows:
-        rows.caption = "no backup yet; september fleet backup USER makes one"
+        _note(rows, "no backup yet; september fleet backup USER makes one")
     return rows
+
+
+def _tally(counts: Counter[str], wanted: str | None) -> str:
+    if not counts and wanted:
+        return f"no Engine is {wanted}"
+    if not counts:
+        return "no Engine yet; september fleet provision USER makes one"
+    states = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    return f"{counts.total()} in all: {states}"
+
+
+def _note(below: Table, text: str) -> None:
+    """A line below a table, which is never narrower."""
+    below.caption, below.caption_justify, below.min_width = text, "left", len(text) + 1
 
 
 def _engines() -> Table:

@@ -147,6 +147,16 @@ async def test_a_container_is_hardened(database_url: str, tmp_path: Path) -> Non
         assert "LLM_PROVIDER=scripted" in config["Env"]
         assert f"ENGINE_KEY_HASH={engine.engine_key_hash}" in config["Env"]
         assert fleet.key(engine) not in str(told)
+        check = (
+            "exec",
+            name,
+            "sh",
+            "-c",
+            '"$@" && echo well',
+            "sh",
+            *config["Healthcheck"]["Test"][1:],
+        )
+        assert docker(*check) == "well"
         for place in ("/opt/september/x", "/usr/x", "/catalog/x"):
             assert not docker("exec", name, "sh", "-c", f"touch {place} && echo written")
         assert docker("exec", name, "sh", "-c", "grep CapEff /proc/1/status").endswith("0" * 16)
