@@ -28,8 +28,8 @@ EVERY_PAGE = [*PAGES_BY_HAND, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glo
 SOURCE_ROOTS = [ROOT, ROOT / "src", ROOT / "src" / "brain", ROOT / "tests"]
 """Where a path in a document may start: `agent/turn.py` is short for `src/brain/agent/turn.py`."""
 
-NOT_SETTINGS = {"ENGINE_URL", "ORCH_PLATFORM_KEY"}
-"""Variables of the command line's own."""
+NOT_SETTINGS = {"ENGINE_URL", "ORCH_PLATFORM_KEY", "DOCKER_GID"}
+"""Variables of the command line's own, and of compose.yaml."""
 
 
 def named(page: Path) -> str:
