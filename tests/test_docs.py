@@ -28,8 +28,8 @@ EVERY_PAGE = [*PAGES_BY_HAND, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glo
 SOURCE_ROOTS = [ROOT, ROOT / "src", ROOT / "src" / "brain", ROOT / "tests"]
 """Where a path in a document may start: `agent/turn.py` is short for `src/brain/agent/turn.py`."""
 
-NOT_SETTINGS = {"ENGINE_URL", "ORCH_PLATFORM_KEY", "DOCKER_GID"}
-"""Variables of the command line's own, and of compose.yaml."""
+NOT_SETTINGS = {"ENGINE_URL", "ORCH_PLATFORM_KEY", "DOCKER_GID", "DOCKER_HOST"}
+"""Variables of the command line's own, of compose.yaml, of Docker."""
 
 
 def named(page: Path) -> str:
@@ -61,7 +61,9 @@ def test_the_readme_has_every_command() -> None:
     assert sorted(table) == sorted(COMMANDS)
 
 
-@pytest.mark.parametrize("script", ["run", "test", ".ci/run", ".dev/venv", ".dev/npm"])
+@pytest.mark.parametrize(
+    "script", ["run", "test", ".ci/run", ".dev/venv", ".dev/docker", ".dev/npm"]
+)
 def test_a_script_can_be_executed(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
 
