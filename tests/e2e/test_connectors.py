@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 import trio
+from cryptography.fernet import Fernet
 
-from tests.brain.assets.conftest import descendants
+from tests.brain.assets.conftest import descendants, python_server
 from tests.peers import Call, Say, Script, provider_peer, script
 
 from .client import Client, named, phases, text_of
@@ -59,6 +60,44 @@ async def test_a_model_calls_a_server_under_its_dotted_name(
         body = {"method": "tool.everything.echo", "params": {"message": "direct"}}
         direct = await stage.client.post("/rpc", body)
         assert direct["result"]["output"] == "Echo: direct"
+
+
+async def test_all_the_other_servers_answer_a_model(npm_server: Definition, tmp_path: Path) -> None:
+    root, place = tmp_path / "shared", {"timezone": "Europe/Oslo"}
+    await trio.run_process(["git", "init", "-q", str(root)])
+    (root / "note.txt").write_text("from outside")
+    graph = tmp_path / "connectors" / "memory" / "graph.jsonl"
+    servers = (
+        npm_server("filesystem", str(root), roots=[str(root)]),
+        npm_server("memory"),
+        python_server("git", "mcp_server_git", roots=[str(root)]),
+        python_server("time", "mcp_server_time"),
+    )
+    entity = {"name": "Ada", "entityType": "person", "observations": ["likes engines"]}
+    replies = script(
+        [Call("filesystem.read_text_file", {"path": str(root / "note.txt")})],
+        [Call("memory.create_entities", {"entities": [entity]})],
+        [Call("memory.search_nodes", {"query": "engines"})],
+        [Call("git.git_status", {"repo_path": str(root)})],
+        [Call("time.get_current_time", place)],
+        [Say("Done.")],
+    )
+    key = Fernet.generate_key().decode()
+    catalogue = str(catalog(tmp_path, *servers))
+    async with staged(
+        "anthropic", replies, tmp_path, CATALOG_DIR=catalogue, AD_ENCRYPTION_KEY=key
+    ) as stage:
+        for one in servers:
+            config = {"env": {"MEMORY_FILE_PATH": str(graph)}} if one["name"] == "memory" else None
+            body = {"server_name": one["name"], "server_config": config}
+            assert (await stage.client.post("/assets/connect", body))["status"] == "connected"
+        results = named(await stage.client.turn(), "tool_result")
+    assert [one["error"] for one in results] == [None] * 5, results
+    said = [one["output"] for one in results]
+    for wanted, output in zip(
+        ("from outside", "Ada", "likes engines", "note.txt", "Europe/Oslo"), said, strict=True
+    ):
+        assert wanted in output
 
 
 async def test_everything_a_server_can_do_reaches_the_turn(

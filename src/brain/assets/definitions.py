@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from ...errors import ConfigError, SeptemberError
+from ...errors import SeptemberError
+from ..catalog import files
 from ..channels.events import JsonObject
 
 OUTPUT_LIMIT: Final = 128 * 1024
@@ -128,28 +129,20 @@ def configured(
 def load_servers(folder: Traversable) -> dict[str, ServerDefinition]:
     """The server definitions `*.json` in a catalog's folder; none when there is no folder.
 
-    Raises ConfigError naming the file.
+    Raises CatalogError naming file and field.
     """
-    if not folder.is_dir():
-        return {}
-    entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
-    return {one.name: one for one in map(_load, _json_files(entries))}
-
-
-def _json_files(entries: Iterable[Traversable]) -> Iterable[Traversable]:
-    return (entry for entry in entries if entry.is_file() and entry.name.endswith(".json"))
+    found = (one for one in files.entries(folder) if one.name.endswith(".json"))
+    return {one.name: one for one in map(_load, found)}
 
 
 def _load(file: Traversable) -> ServerDefinition:
+    definition = files.decode(file, ServerDefinition)
     try:
-        definition = msgspec.json.decode(file.read_bytes(), type=ServerDefinition)
         _check(definition, None)
-    except (OSError, msgspec.DecodeError) as error:
-        raise ConfigError("CATALOG_DIR", f"{file}: {error}") from error
     except SeptemberError as error:
-        raise ConfigError("CATALOG_DIR", f"{file}: {error.message}") from error
-    if f"{definition.name}.json" != file.name:
-        raise ConfigError("CATALOG_DIR", f"{file}: name is {definition.name!r}; make them equal")
+        field = str(error.details["field"])
+        raise files.CatalogError(file, error.message.removeprefix(f"{field}: "), field) from error
+    files.same_name(file, definition.name, file.name.removesuffix(".json"))
     return definition
 
 

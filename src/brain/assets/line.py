@@ -130,18 +130,26 @@ class Line:
             raise self._failed(f"{name} refused: {self._scrub(str(error))[:500]}") from error
 
     async def _connected(self) -> Session:
-        if self._session is None:
+        session = self._open_session
+        if session is None:
             if not self._refused:
                 self._wake.set()
-            ended = self._ended
+            # A connection that has just been lost may still be on its way out.
+            ended = self._ended + (self.standing.state is LineState.CONNECTED)
             with trio.move_on_after(PATIENCE_S if self._failures > 1 else inf):
-                while self._session is None and self._ended == ended and not self._refused:
+                while self._open_session is None and self._ended <= ended and not self._refused:
                     await self._news.wait()
-        if self._session is None:
+            session = self._open_session
+        if session is None:
             raise self.standing.problem or self._failed(
                 f"{self._definition.name} is not connected yet; try again in a moment"
             )
-        return self._session
+        return session
+
+    @property
+    def _open_session(self) -> Session | None:
+        session = self._session
+        return session if session is not None and not session.ended.is_set() else None
 
     @property
     def _refused(self) -> bool:

@@ -7,6 +7,7 @@ nor tell that an idle one has died.
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
 
 import trio
 
@@ -16,6 +17,7 @@ LONGEST_MESSAGE: Final = 16 * 1024 * 1024
 """Bytes of one JSON-RPC message; a server that sends more is cut off."""
 
 _LAST_WORDS_S: Final = 0.2
+_CLOSING_S: Final = 1.0
 
 
 class TooLong(Exception):
@@ -50,18 +52,38 @@ def _with_last_words(error: Exception, words: Iterable[str]) -> Exception:
 @asynccontextmanager
 async def websocket(url: str, headers: dict[str, str]) -> AsyncGenerator[tuple[Any, Any]]:
     """Connect to a WebSocket server that speaks the subprotocol `mcp`."""
-    from trio_websocket import open_websocket_url
+    from trio_websocket import wrap_client_stream
 
+    parts = urlsplit(url)
+    resource = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
     extra = [(name.encode(), value.encode()) for name, value in headers.items()]
-    async with open_websocket_url(
-        url,
-        subprotocols=["mcp"],
-        extra_headers=extra,
-        max_message_size=LONGEST_MESSAGE,
-        disconnect_timeout=1.0,
-    ) as socket:
-        async with _streams(_frames(socket), socket.send_message) as streams:
-            yield streams
+    # trio-websocket leaves the stream open when the server closes first; it is closed here.
+    async with await _dialled(parts) as stream, trio.open_nursery() as nursery:
+        socket = await wrap_client_stream(
+            nursery,
+            stream,
+            parts.netloc,
+            resource,
+            subprotocols=["mcp"],
+            extra_headers=extra,
+            max_message_size=LONGEST_MESSAGE,
+        )
+        try:
+            async with _streams(_frames(socket), socket.send_message) as streams:
+                yield streams
+        finally:
+            with trio.move_on_after(_CLOSING_S):
+                await socket.aclose()
+            nursery.cancel_scope.cancel()
+
+
+async def _dialled(parts: SplitResult) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+    assert parts.hostname is not None, "definitions without a host are refused"
+    if parts.scheme == "ws":
+        return await trio.open_tcp_stream(parts.hostname, parts.port or 80)
+    return await trio.open_ssl_over_tcp_stream(
+        parts.hostname, parts.port or 443, https_compatible=True
+    )
 
 
 @asynccontextmanager

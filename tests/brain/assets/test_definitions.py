@@ -1,12 +1,14 @@
 """What may be connected: the catalog's servers, and those that a call defines."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from september.brain.assets.definitions import ServerDefinition, configured, load_servers
+from september.brain.catalog import CatalogError
 from september.brain.channels.events import JsonObject
-from september.errors import ConfigError, SeptemberError
+from september.errors import SeptemberError
 
 KNOWN = ServerDefinition(name="known", transport="stdio", command="server", args=("a",))
 
@@ -63,10 +65,23 @@ def test_a_call_opens_no_folder_outside_the_allowed_ones(tmp_path: Path) -> None
             configured("known", KNOWN, {"roots": [str(root)]}, [allowed])
 
 
-def test_a_broken_file_of_the_catalog_is_named(tmp_path: Path) -> None:
-    (tmp_path / "bad.json").write_text('{"name": "bad", "transport": "carrier pigeon"}')
-    with pytest.raises(ConfigError, match=r"bad\.json"):
+BROKEN: list[tuple[JsonObject, str, str]] = [
+    ({"name": "bad", "transport": "stdio"}, "command", "needs a command"),
+    ({"name": "bad", "transport": "pipe"}, "transport", "pipe"),
+    ({"name": "bad", "transport": "http", "url": "ftp://a.example"}, "url", "https://"),
+    ({"name": "bad", "transport": "stdio", "command": "x", "agrs": []}, "agrs", "unknown field"),
+    ({"name": "other", "transport": "stdio", "command": "x"}, "name", "make them equal"),
+]
+
+
+@pytest.mark.parametrize(("definition", "field", "words"), BROKEN)
+def test_a_broken_server_of_the_catalog_is_refused_by_file_and_field(
+    tmp_path: Path, definition: JsonObject, field: str, words: str
+) -> None:
+    file = tmp_path / "bad.json"
+    file.write_text(json.dumps(definition))
+    with pytest.raises(CatalogError) as refused:
         load_servers(tmp_path)
-    (tmp_path / "bad.json").write_text('{"name": "other", "transport": "stdio", "command": "x"}')
-    with pytest.raises(ConfigError, match="make them equal"):
-        load_servers(tmp_path)
+    assert refused.value.details["file"] == str(file)
+    assert refused.value.details["field"] == field
+    assert words in refused.value.message

@@ -1,6 +1,7 @@
 """The same servers over streamable HTTP, SSE and WebSocket; sampling, elicitation, changes."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from september.brain.hitl import Answer
 from september.brain.tree import Engine
 from september.errors import SeptemberError
 
-from .conftest import engine_with, open_descriptors, python_server, until
+from .conftest import descendants, engine_with, open_descriptors, python_server, until
 
 # The SDK leaves the generators of a stream that it left to the collector; the response is closed.
 pytestmark = pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning")
@@ -78,7 +79,7 @@ def remote(transport: str, url: str) -> dict[str, object]:
         "name": "everything",
         "transport": transport,
         "url": url,
-        "connect_timeout_s": 5,
+        "connect_timeout_s": 15,
         "timeout_s": 20,
     }
 
@@ -229,6 +230,28 @@ async def test_everything_is_driven_over_a_websocket(npm_modules: Path, tmp_path
             assert await text_of(connection, ECHO) == "Echo: hello"
 
 
+async def test_a_websocket_that_breaks_fails_its_call_and_is_opened_anew(
+    npm_modules: Path, tmp_path: Path
+) -> None:
+    before = descendants()
+    async with websocket_bridge(npm_modules) as port:
+        server = remote("websocket", f"ws://127.0.0.1:{port}/")
+        async with engine_with(tmp_path, server) as engine, trio.open_nursery() as nursery:
+            connection = await connected(engine)
+
+            async def kill() -> None:
+                await trio.sleep(0.3)
+                for pid in descendants() - before:
+                    os.kill(pid, signal.SIGKILL)
+
+            nursery.start_soon(kill)
+            with trio.fail_after(1.3):
+                answer = await connection.call(LONG)
+            assert isinstance(answer, SeptemberError)
+            assert answer.code == "MCP_CONNECTION_FAILED"
+            assert await text_of(connection, ECHO) == "Echo: hello"
+
+
 async def test_nothing_listens_is_said_within_a_second(tmp_path: Path) -> None:
     for transport in ("http", "sse", "websocket"):
         scheme = "ws" if transport == "websocket" else "http"
@@ -315,3 +338,51 @@ async def test_actions_are_listed_again_when_they_change(tmp_path: Path) -> None
             while len(await engine.assets.call(ListActions())) < 2:  # noqa: ASYNC110
                 await trio.sleep(0.02)
         assert await text_of(connection, CallAction("sprout", {})) == "new"
+
+
+WAITING = '''
+import sys
+from pathlib import Path
+
+import anyio
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("waiting")
+
+
+@server.tool()
+async def wait() -> str:
+    """Wait until cancelled, and leave a note of that."""
+    try:
+        await anyio.sleep_forever()
+    except anyio.get_cancelled_exc_class():
+        Path("cancelled").write_text("yes")
+        raise
+    return ""
+
+
+@server.tool()
+async def begun() -> str:
+    """Answer."""
+    return "yes"
+
+
+server.run("stdio")
+'''
+
+
+async def test_a_server_is_told_that_a_call_is_cancelled(tmp_path: Path) -> None:
+    script = tmp_path / "waiting.py"
+    script.write_text(WAITING)
+    definition = {
+        **python_server("waiting", "x"),
+        "args": [str(script)],
+        "readable": [str(script), sys.prefix, sys.base_prefix],
+    }
+    async with engine_with(tmp_path, definition) as engine:
+        connection = await connected(engine, "waiting")
+        note = engine.config.workspace_root.parent / "connectors" / "waiting" / "cancelled"
+        with trio.move_on_after(0.5):
+            await connection.call(CallAction("wait", {}))
+        await until(note.exists)
+        assert await text_of(connection, CallAction("begun", {})) == "yes"
