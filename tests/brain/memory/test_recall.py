@@ -255,7 +255,8 @@ Numbers: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float32]]"
 def unit(shape: tuple[int, int], seed: int, spread: "Numbers | None" = None) -> Matrix:
     drawn = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     drawn = drawn if spread is None else drawn * spread
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    found: Matrix = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return found
 
 
 @pytest.mark.parametrize("dimension", [8, 100, 256, 1536])
@@ -269,6 +270,10 @@ def test_coded_vectors_are_ordered_nearly_as_their_cosines(dimension: int) -> No
     assert np.abs(looks[2] - rows @ query).max() < 5 * NOISE_OF_CODES / np.sqrt(coded.size)
 
 
+def ten_nearest(connection: Connection, index: VectorIndex, sight: Sight) -> dict[int, float]:
+    return index.seen(connection, sight).nearest(connection, 10)
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.5])
 async def test_the_nearest_of_many_are_those_of_brute_force(mind: Mind, decay: float) -> None:
     """Also where a few numbers of a vector vary far more than the others."""
@@ -279,9 +284,8 @@ async def test_the_nearest_of_many_are_those_of_brute_force(mind: Mind, decay: f
     index = VectorIndex("episodes_vec")
     shared = 0
     for query in queries:
-        near = await mind.database.read(
-            lambda db, q=query: index.seen(db, Sight(1, q.tobytes())).nearest(db, 10)
-        )
+        sight = Sight(1, query.tobytes())
+        near = await mind.database.read(partial(ten_nearest, index=index, sight=sight))
         best = np.argsort(-(rows @ query))[:10] + 1
         shared += len(near.keys() & set(best.tolist()))
     assert shared / 200 >= 0.98
