@@ -190,6 +190,7 @@ def _context(workshop: Workshop, task_id: str, call_id: str) -> ToolContext:
         sandbox=workshop.sandbox,
         emit=_untold,
         ask=_unasked,
+        scrub=workshop.scrubber.scrub,
     )
 
 

@@ -183,6 +183,7 @@ class ToolRunner:
             sandbox=self._workshop.sandbox,
             emit=self._channel.emit,
             ask=self._questions.ask,
+            scrub=self._workshop.scrubber.scrub,
         )
 
 

@@ -40,6 +40,7 @@ class ToolContext:
     """What a tool may use: its place, its stores, and the turn's event stream.
 
     `workspace` is the task's folder, `roots` the folders file tools may touch (workspace included).
+    `scrub` takes the secrets out of a text; what is emitted must have gone through it.
     """
 
     task_id: str
@@ -51,6 +52,7 @@ class ToolContext:
     sandbox: ActorRef[SandboxMessage]
     emit: Callable[[Event], Awaitable[None]]
     ask: AskPerson
+    scrub: Callable[[str], str]
 
 
 class ToolFunction(Protocol):

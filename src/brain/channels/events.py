@@ -113,7 +113,10 @@ class ToolError(EventBase, frozen=True, kw_only=True):
 
 
 class ToolProgress(EventBase, frozen=True, kw_only=True):
-    """How far a connector's tool is; `total` is null when the server does not say."""
+    """How far a tool is; `total` is null when nobody knows.
+
+    Of a command that runs: the bytes it has printed, and as `message` its latest complete lines.
+    """
 
     type: ClassVar[str] = "tool_progress"
     tool_call_id: str

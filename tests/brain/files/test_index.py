@@ -256,6 +256,7 @@ async def tool(stage: Stage, **arguments: object) -> ToolOutput:
         sandbox=stage.tree.ref(stage.sandbox),
         emit=emit,
         ask=ask,
+        scrub=str,
     )
     return await file_search(lambda: stage.index).run(dict(arguments), context)
 

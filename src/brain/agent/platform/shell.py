@@ -2,10 +2,14 @@
 
 from typing import Final
 
+import trio
+
+from ....errors import SeptemberError
 from ...channels.events import JsonObject
 from ...sandbox.sandbox import CommandResult, RunCommand, run_command
 from ..tools import ToolContext, ToolOutput
 from .refusal import Refusal, number_of, platform_tool, text_of
+from .running_output import RunningOutput
 
 TIMEOUT_S: Final = 120.0
 _LONGEST_S: Final = 600
@@ -46,8 +50,26 @@ async def bash(arguments: JsonObject, context: ToolContext) -> ToolOutput:
     if "\0" in command or len(command.encode(errors="replace")) > _LONGEST:
         raise Refusal("invalid_command", "the command is too long; write it to a file and run that")
     timeout_s = number_of(arguments, "timeout_s", TIMEOUT_S)
-    order = RunCommand(command, context.workspace, context.roots, timeout_s)
-    return told(await run_command(context.sandbox, order), timeout_s)
+    output = RunningOutput(context, "bash")
+    order = RunCommand(command, context.workspace, context.roots, timeout_s, tell=output.take)
+    return told(await _followed(order, output, context), timeout_s)
+
+
+async def _followed(
+    order: RunCommand, output: RunningOutput, context: ToolContext
+) -> CommandResult:
+    """Run it, and tell meanwhile what it prints. Raises SeptemberError when it is refused."""
+    result: CommandResult | SeptemberError
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(output.tell)
+        try:
+            result = await run_command(context.sandbox, order)
+        except SeptemberError as refused:
+            result = refused
+        nursery.cancel_scope.cancel()
+    if isinstance(result, SeptemberError):
+        raise result
+    return result
 
 
 def told(result: CommandResult, timeout_s: float) -> ToolOutput:

@@ -80,5 +80,6 @@ def desk(tmp_path: Path, brain: HasDatabase, sandbox: ActorRef[SandboxMessage]) 
         sandbox=sandbox,
         emit=emit,
         ask=ask,
+        scrub=str,
     )
     return Desk(context, events)

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import trio
 
 from september.actors.testing import running
 from september.brain.agent.platform.tools import platform_tools
 from september.brain.agent.tools import ToolContext, ToolOutput
+from september.brain.channels.events import Event, ToolProgress
 from september.brain.sandbox.sandbox import Sandbox
 from september.errors import SeptemberError
 
@@ -34,6 +36,23 @@ async def test_it_works_where_the_file_tools_work(desk: Desk) -> None:
     await desk("write_file", path="in.txt", content="from the tool")
     assert (await desk("bash", command="cat in.txt; echo -n x > out.txt")).text == "from the tool"
     assert (await desk("read_file", path="out.txt")).text == "x"
+
+
+async def test_what_a_command_prints_is_told_while_it_runs(desk: Desk) -> None:
+    told = trio.Event()
+    gate = desk.workspace / "go"
+
+    async def emit(event: Event) -> None:
+        assert isinstance(event, ToolProgress)
+        assert (event.tool, event.message, event.total) == ("bash", "one ***\n", None)
+        assert event.progress == len("one secret\ntw")
+        gate.touch()
+        told.set()
+
+    desk.context = replace(desk.context, emit=emit, scrub=lambda t: t.replace("secret", "***"))
+    waits = f"echo one secret; echo -n tw; until [ -e {gate} ]; do sleep 0.01; done; echo o"
+    assert (await desk("bash", command=waits)).text == "one secret\ntwo\n"
+    assert told.is_set()
 
 
 async def test_a_timeout_says_what_to_do(desk: Desk) -> None:
