@@ -117,7 +117,7 @@ def _rules(turn: RecordedTurn) -> list[JsonObject]:
         if not half_told:  # what the model had said of it, if anything, is not in the transcript
             steps.append([])
         # What was shown before the fault was committed before it, too: leave time for that.
-        steps[-1] += [{"wait_s": _BEFORE_FAULT_S}, {"fault": turn.fault}]
+        steps[-1].extend(({"wait_s": _BEFORE_FAULT_S}, {"fault": turn.fault}))
     return [{"step": number, "steps": one} for number, one in enumerate(steps)]
 
 
