@@ -6,7 +6,7 @@ import socket
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -126,7 +126,7 @@ class World:
 
 
 @contextmanager
-def made_world() -> Iterator[World]:
+def made_world() -> Generator[World]:
     """A world of its own, not below /tmp: every sandbox has a /tmp of its own anyway."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="september-escape-", dir="/var/tmp"))
@@ -140,7 +140,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def _bound(host: str, kind: socket.SocketKind) -> Iterator[socket.socket]:
+def _bound(host: str, kind: socket.SocketKind) -> Generator[socket.socket]:
     with socket.socket(socket.AF_INET, kind) as server:
         server.bind((host, 0))
         if kind is socket.SOCK_STREAM:
@@ -150,7 +150,7 @@ def _bound(host: str, kind: socket.SocketKind) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _unix(path: str) -> Iterator[socket.socket]:
+def _unix(path: str) -> Generator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen()
