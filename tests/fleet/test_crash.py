@@ -109,8 +109,9 @@ async def _recover(url: str, root: Path, operation: str, *, finished: bool) -> N
     """Let the successor make one round; compare; and clear the stage."""
     async with open_client() as client:
         make = Toys(root)
-        async with running_fleet(settings(url), lambda _: make, client, spread=0) as fleet:
-            with trio.fail_after(20):
+        patient = settings(url, orch_boot_timeout_s=20)  # a toy on a busy machine
+        async with running_fleet(patient, lambda _: make, client, spread=0) as fleet:
+            with trio.fail_after(40):
                 await fleet.reconcile.call(GoRound())
                 await fleet.healing.call(GoRound())  # what it found failed, it restarts
             await _agrees(fleet, root, operation, finished=finished)
