@@ -1,6 +1,6 @@
 """Speed and weight of the actor runtime beside a bare trio channel and Pykka, in one run.
 
-    .venv/bin/python bench/actors.py [--rounds 9] [--idle 100000] [--cpu]
+    .venv/bin/python -m bench.actors [--rounds 9] [--idle 100000] [--cpu]
 
 Every figure is the median of alternating rounds on this machine; only the ratios travel. With
 --cpu, rates and spawn are per second of this process's CPU time (all threads), which says more

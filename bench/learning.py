@@ -1,6 +1,6 @@
 """What learning does to recall, and what it costs without a model.
 
-    python -m bench.learning ../shared/data/locomo-dev.json
+    .venv/bin/python -m bench.learning LOCOMO.json
 
 LoCoMo's conversations become finished turns (a line, and the other's answer to it), and the
 Learning Centre learns them by rules, in passes that its own gate judges. Recall is the share of a
@@ -17,13 +17,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import trio
 
-from bench.recall import Brain, Conversation, brain, conversations
+from bench.recall_quality import Conversation, Turn, conversations
 from september.brain.learning.study import Study
-from september.brain.memory.episodes import Episode, write_many
+from september.brain.memory.episodes import Episode, episode_of, write_many
 from tests.brain.learning.stage import ByRules, finish_turn
+from tests.brain.memory.conftest import Mind, mind_in
 
 PATIENCE_S = 120.0
 
@@ -37,17 +39,14 @@ class Figures:
     seconds: float
 
 
-def turns(conversation: Conversation) -> Iterator[list[Episode]]:
+def pairs(conversation: Conversation) -> Iterator[list[Turn]]:
     """Pairs of lines of one session: what was said, and the answer."""
-    pending: list[Episode] = []
-    for episode in conversation.episodes:
-        session = episode.source.rpartition("/")[0]
-        if pending and (
-            pending[0].source.rpartition("/")[0] != session or pending[0].key == episode.key
-        ):
+    pending: list[Turn] = []
+    for line in conversation.turns:
+        if pending and (pending[0].session != line.session or pending[0].speaker == line.speaker):
             yield pending
             pending = []
-        pending.append(episode)
+        pending.append(line)
         if len(pending) == 2:
             yield pending
             pending = []
@@ -55,15 +54,30 @@ def turns(conversation: Conversation) -> Iterator[list[Episode]]:
         yield pending
 
 
+def milliseconds(line: Turn) -> int:
+    """When it was said."""
+    return int(line.when.timestamp() * 1000)
+
+
+def episodes(conversation: Conversation) -> Iterator[Episode]:
+    """Every line as an episode of its own; its source is the line's id."""
+    for line in conversation.turns:
+        at = milliseconds(line)
+        description = f"{line.speaker}, {line.when:%d %B %Y}"
+        yield episode_of(
+            line.speaker, description, line.said, now=at, occurred_at=at, source=line.id
+        )
+
+
 async def learned(
-    under: Brain, conversation: Conversation
+    under: Mind, conversation: Conversation
 ) -> tuple[dict[str, set[str]], Counter[str], float]:
     """Learn the conversation; the lines that each source stands for, and the passes by status."""
     holds: dict[str, set[str]] = {}
-    for number, (first, *others) in enumerate(turns(conversation)):
-        asked = f"{first.key}: {first.value}"
-        answered = "".join(f"{line.key}: {line.value}" for line in others)
-        at = first.occurred_at + number % 1000
+    for number, (first, *others) in enumerate(pairs(conversation)):
+        asked = f"{first.speaker}: {first.said}"
+        answered = "".join(f"{line.speaker}: {line.said}" for line in others)
+        at = milliseconds(first) + number % 1000
         finish = partial(finish_turn, number=number, asked=asked, answered=answered, at=at)
         trajectory = await under.database.write(finish)
         holds[f"trajectory:{trajectory}"] = {line.id for line in (first, *others)}
@@ -76,24 +90,31 @@ async def learned(
 
 
 async def recalled(
-    under: Brain, conversation: Conversation, holds: Mapping[str, set[str]]
+    under: Mind, conversation: Conversation, holds: Mapping[str, set[str]]
 ) -> list[float]:
     """The share of each question's evidence among the first ten episodes."""
     shares: list[float] = []
-    for question, evidence, _ in conversation.questions:
-        hits = await under.memory.search_episodes(question, 10)
+    for question in conversation.questions:
+        hits = await under.memory.search_episodes(question.text, 10)
         lines: set[str] = set()
         for hit in hits:
-            lines |= holds.get(hit.episode.source, {hit.episode.id})
-        shares.append(len(evidence & lines) / len(evidence))
+            lines |= holds.get(hit.episode.source, {hit.episode.source})
+        shares.append(len(question.evidence & lines) / len(question.evidence))
     return shares
 
 
 async def fill(conversation: Conversation, *, lines: bool, learn: bool) -> Figures:
     """Fill a brain one way, and ask."""
-    async with brain() as under:
+    with TemporaryDirectory() as folder:
+        return await filled(Path(folder), conversation, lines=lines, learn=learn)
+
+
+async def filled(folder: Path, conversation: Conversation, *, lines: bool, learn: bool) -> Figures:
+    """The same, in this folder."""
+    async with mind_in(folder / "brain.sqlite") as under:
         if lines:
-            await under.memory.write(partial(write_many, episodes=conversation.episodes))
+            whole = tuple(episodes(conversation))
+            await under.memory.write(partial(write_many, episodes=whole))
             await under.memory.settled(PATIENCE_S)
         holds: dict[str, set[str]] = {}
         passes: Counter[str] = Counter()
@@ -111,7 +132,7 @@ async def measure(file: Path) -> None:
         "learned alone": {"lines": False, "learn": True},
     }
     whole = list(conversations(file))
-    count = sum(len(list(turns(one))) for one in whole)
+    count = sum(len(list(pairs(one))) for one in whole)
     for name, way in ways.items():
         figures = [await fill(one, **way) for one in whole]
         passes = sum((one.passes for one in figures), Counter[str]())

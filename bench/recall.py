@@ -1,7 +1,7 @@
 """How fast memory is found among many rows, and how often what answers a question is found.
 
-    .venv/bin/python bench/recall.py speed [--rows 1000 10000 50000] [--vectors uniform]
-    .venv/bin/python bench/recall.py quality LOCOMO.json [--layout plain] [--together]
+    .venv/bin/python -m bench.recall speed [--rows 1000 10000 50000] [--vectors uniform]
+    .venv/bin/python -m bench.recall quality LOCOMO.json [--layout plain] [--together]
 
 `speed` fills one brain up to each size with vectors of 1536 numbers and searches it by words and
 vector, in the store's reader threads, as `POST /memory/episodes/search` does. In the same run
@@ -17,8 +17,8 @@ measuring only, and no part of this project.
 import argparse
 from pathlib import Path
 
-from recall_quality import LAYOUTS, quality
-from recall_speed import SHAPES, speed
+from bench.recall_quality import LAYOUTS, quality
+from bench.recall_speed import SHAPES, speed
 
 
 def main() -> None:

@@ -62,7 +62,8 @@ class Rows:
         self._centres = 0.7 * self._drawn(TOPICS)
         self._sizes = _zipf(TOPICS)
         self._share = _zipf(VOCABULARY)
-        self._words = ["".join(word) for word in self._rng.choice(SYLLABLES, (VOCABULARY, 3))]
+        syllables: Array = self._rng.choice(SYLLABLES, (VOCABULARY, 3))
+        self._words: list[str] = ["".join(word) for word in syllables]
 
     def vectors(self, count: int) -> Array:
         """Unit vectors `[count, 1536]`."""
@@ -74,7 +75,7 @@ class Rows:
 
     def texts(self, count: int, words: int) -> list[str]:
         """Texts of so many words."""
-        picked = self._rng.choice(VOCABULARY, (count, words), p=self._share)
+        picked: Array = self._rng.choice(VOCABULARY, (count, words), p=self._share)
         return [" ".join(self._words[number] for number in row) for row in picked]
 
     def _drawn(self, count: int) -> Array:

@@ -1,6 +1,6 @@
 """How fast events reach clients: this HTTP side and FastAPI on uvicorn, side by side.
 
-    .venv/bin/python bench/sse.py [--rounds 3]
+    .venv/bin/python -m bench.sse [--rounds 3]
 
 Each case is one POST /execute with a key and a JSON body, answered with small SSE frames.
 `ready`: the frames are there already; `relayed`: another task hands over one frame at a time.

@@ -1,6 +1,6 @@
 """Process start to the first 200 on /health, and the memory of an idle Engine.
 
-    .venv/bin/python bench/start.py [--rounds 7]
+    .venv/bin/python -m bench.start [--rounds 7]
 
 Memory is PSS: private pages, and a fair share of those shared with other processes. The bare
 interpreter, and a bare Quart-Trio app on hypercorn, stand beside it.

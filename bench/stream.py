@@ -1,6 +1,6 @@
 """Time to the first frame and relayed deltas, beside a plain FastAPI pass-through, in one run.
 
-    .venv/bin/python bench/stream.py [--rounds 7] [--deltas 20000]
+    .venv/bin/python -m bench.stream [--rounds 7] [--deltas 20000]
 
 Both relay the same model server through the same Anthropic SDK; ours also runs the agent loop,
 gives every event an id and commits it to SQLite before it is sent. Medians of alternating

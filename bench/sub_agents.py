@@ -1,6 +1,6 @@
 """Wall time of a turn that calls eight sub-agents at once, beside one that calls one, in one run.
 
-    .venv/bin/python bench/sub_agents.py [--rounds 7] [--wait 1.0]
+    .venv/bin/python -m bench.sub_agents [--rounds 7] [--wait 1.0]
 
 The model of each sub-agent is silent for `--wait` seconds, then answers: the time of a model call
 that nobody can shorten. One Engine process, scripted provider, real HTTP; medians of alternating

@@ -1,6 +1,6 @@
 """What recording costs: asks per second of the same tree untraced, traced, and kept in a brain.
 
-    .venv/bin/python bench/traces.py [--rounds 5] [--seconds 2]
+    .venv/bin/python -m bench.traces [--rounds 5] [--seconds 2]
 
 Every figure is the median of alternating rounds; only the ratios travel. All three trees have
 the same store; Raven writes while the asks go on, in the same process.
@@ -18,8 +18,8 @@ from time import perf_counter, process_time
 from typing import TypeAlias
 
 import trio
-from actors import InlineSum, SumMessage, TaskSum, Total
 
+from bench.actors import InlineSum, SumMessage, TaskSum, Total
 from september.actors import ChildSpec, SupervisorSpec, Trace, ref_of, running_tree
 from september.brain.raven.raven import BrainTraces
 from september.brain.store.brain_file import BrainFile

@@ -165,7 +165,7 @@ async def test_no_planted_secret_leaves_by_any_door(tmp_path: Path) -> None:
             events += await client.turn("shout")
             assert server.provider.refreshes == 1
             for action in ("reveal", "fail"):
-                body = {"method": f"tool.leaky.{action}", "params": {}}
+                body: dict[str, object] = {"method": f"tool.leaky.{action}", "params": {}}
                 seen.append((await client.http.post("/rpc", json=body)).text)
             events += await client.replayed(0, task_id="task")
             for path in DOORS:

@@ -63,7 +63,8 @@ async def test_a_model_calls_a_server_under_its_dotted_name(
 
 
 async def test_all_the_other_servers_answer_a_model(npm_server: Definition, tmp_path: Path) -> None:
-    root, place = tmp_path / "shared", {"timezone": "Europe/Oslo"}
+    root = tmp_path / "shared"
+    place: dict[str, object] = {"timezone": "Europe/Oslo"}
     await trio.run_process(["git", "init", "-q", str(root)])
     (root / "note.txt").write_text("from outside")
     graph = tmp_path / "connectors" / "memory" / "graph.jsonl"

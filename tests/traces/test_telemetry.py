@@ -70,7 +70,7 @@ async def test_a_turn_arrives_as_genai_spans_with_our_ids(
 
 
 def of_trace(span: Any) -> bool:
-    return span.trace_id.hex() == "ab" * 16
+    return bool(span.trace_id.hex() == "ab" * 16)
 
 
 async def test_no_span_arrives_without_its_parent(collector: Collector, tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from september.brain.assets.actions import NOBODY
+from september.brain.assets.actions import NOBODY, Content
 from september.brain.assets.connection import CallAction
-from september.brain.assets.content import Content
 from september.brain.assets.directory import Connect, Reach
 from september.errors import SeptemberError
 from tests.brain.assets.conftest import engine_with

@@ -49,7 +49,10 @@ async def test_what_a_command_prints_is_told_while_it_runs(desk: Desk) -> None:
         gate.touch()
         told.set()
 
-    desk.context = replace(desk.context, emit=emit, scrub=lambda t: t.replace("secret", "***"))
+    def masked(text: str) -> str:
+        return text.replace("secret", "***")
+
+    desk.context = replace(desk.context, emit=emit, scrub=masked)
     waits = f"echo one secret; echo -n tw; until [ -e {gate} ]; do sleep 0.01; done; echo o"
     assert (await desk("bash", command=waits)).text == "one secret\ntwo\n"
     assert told.is_set()

@@ -1,0 +1,1 @@
+"""The figures of docs/performance.md, one script for each: `.venv/bin/python -m bench.NAME`."""
