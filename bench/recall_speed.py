@@ -76,7 +76,7 @@ class Rows:
     def texts(self, count: int, words: int) -> list[str]:
         """Texts of so many words."""
         picked: Array = self._rng.choice(VOCABULARY, (count, words), p=self._share)
-        return [" ".join(self._words[number] for number in row) for row in picked]
+        return [" ".join(self._words[int(number)] for number in row) for row in picked]
 
     def _drawn(self, count: int) -> Array:
         return self._rng.standard_normal((count, DIMENSION), dtype=np.float32) * self._spread
