@@ -76,7 +76,6 @@ class HitlAnswer(Struct, frozen=True, kw_only=True):
     request_id: str | None
     answer: str
     feedback: str | None = None
-    content_blocks: tuple[MediaBlock, ...] = ()
 
 
 class HitlResumed(Struct, frozen=True, kw_only=True):

@@ -128,6 +128,17 @@ async def test_an_answer_to_nothing_is_refused(served: Served) -> None:
     assert (response.status_code, response.json()["error"]) == (400, "INVALID_REQUEST")
 
 
+async def test_media_in_an_answer_are_refused_by_name_not_dropped(served: Served) -> None:
+    image = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
+    body = {"task_id": "t", "answer": "this one", "content_blocks": [image]}
+    async with served.client() as client:
+        response = await client.post("/hitl/respond", json=body)
+    answer = response.json()
+    assert (response.status_code, answer["error"]) == (400, "INVALID_REQUEST")
+    assert answer["details"] == {"field": "content_blocks"}
+    assert served.engine.requests == []
+
+
 async def test_pending_lists_what_waits(served: Served) -> None:
     async with served.client() as client:
         response = await client.get("/hitl/pending")

@@ -27,7 +27,7 @@ class RespondBody(Input, frozen=True, kw_only=True):
     ] = None
     feedback: Annotated[str | None, Meta(description="A word to the agent with the answer")] = None
     content_blocks: Annotated[
-        tuple[MediaBlock, ...], Meta(description="Media that belongs to the answer")
+        tuple[MediaBlock, ...], Meta(description="Must be empty: media goes with a message")
     ] = ()
 
 
@@ -47,12 +47,18 @@ async def respond(exchange: Exchange[RespondBody]) -> Json:
             "task_id: required field is missing; send it, or the request_id of the question",
             {"field": "task_id"},
         )
+    if body.content_blocks:
+        raise SeptemberError(
+            "INVALID_REQUEST",
+            "content_blocks: an answer is text; answer without them, and send the media with the"
+            " task's next message (POST /execute, media)",
+            {"field": "content_blocks"},
+        )
     answer = HitlAnswer(
         task_id=body.task_id or None,
         request_id=body.request_id or None,
         answer=body.answer,
         feedback=body.feedback,
-        content_blocks=body.content_blocks,
     )
     return Json(await exchange.engine.respond(answer))
 
