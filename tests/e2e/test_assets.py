@@ -114,7 +114,7 @@ def environment(folder: Path, *servers: dict[str, object]) -> tuple[dict[str, st
 
 
 _OPEN = ("/execute/replay", "/traces/stream", "/actors/stream")  # they stream
-_ASKING = ("/assets/oauth/callback", "/traces/why")  # they want a question
+_ASKING = ("/assets/oauth/callback", "/traces/why", "/observability/record")  # they want a question
 DOORS = [
     one.path
     for one in ENDPOINTS
@@ -175,6 +175,9 @@ async def test_no_planted_secret_leaves_by_any_door(tmp_path: Path) -> None:
             traces: Any = await client.get("/traces")
             for one in traces["traces"]:
                 seen.append(json.dumps(await client.get(f"/traces/{one['trace_id']}")))
+            turns = {one.data["turn_id"] for one in events if one.name == "thread_lifecycle"}
+            for turn in turns:
+                seen.append(json.dumps(await client.get("/observability/record", of=turn)))
             seen.append(await exported(engine.url, traces["traces"][-1]["trace_id"]))
             seen.append(json.dumps([one.data for one in events]))
             with pytest.raises(Refused) as refused:
