@@ -138,7 +138,7 @@ async def test_everything_a_server_can_do_reaches_the_turn(
         assert text_of(stream.seen) == "Done."
 
 
-async def test_a_server_killed_in_mid_call_costs_the_turn_under_a_second(
+async def test_u11_a_server_killed_in_mid_call_costs_the_turn_under_a_second(
     npm_server: Definition, tmp_path: Path
 ) -> None:
     replies = script([LONG], [ECHO], [Say("Done.")])
@@ -190,7 +190,7 @@ async def test_an_answer_beyond_the_limit_is_cut_and_kept_whole(
 
 
 @pytest.mark.crash
-async def test_an_engine_that_is_killed_takes_its_servers_along(
+async def test_u11_an_engine_that_is_killed_takes_its_servers_along(
     npm_server: Definition, tmp_path: Path
 ) -> None:
     root = catalog(tmp_path, npm_server("everything"))

@@ -1,7 +1,7 @@
 """What users of other engines suffer from, by the number of the complaint (docs: U1 to U12).
 
-U1, U6, U8: test_crash. U3: test_cancel. U4, U5: test_resume. U9 to U11 are compaction and
-connectors.
+U1, U6, U8: test_crash. U3: test_cancel. U4, U5: test_resume. U9: test_compaction. U10: test_oauth.
+U11: test_connectors, and test_stdio of the brain.
 """
 
 from pathlib import Path

@@ -58,7 +58,7 @@ async def connected(
             yield engine.client, server
 
 
-async def test_fifty_calls_at_once_renew_a_rotating_token_once(tmp_path: Path) -> None:
+async def test_u10_fifty_calls_at_once_renew_a_rotating_token_once(tmp_path: Path) -> None:
     async with connected(tmp_path, Provider(delay_s=0.1)) as (client, server):
         server.provider.expire_all()
         answers: list[str] = []
@@ -73,7 +73,7 @@ async def test_fifty_calls_at_once_renew_a_rotating_token_once(tmp_path: Path) -
         assert (server.provider.refreshes, server.provider.reused) == (1, 0)
 
 
-async def test_an_outage_is_502_and_passes(tmp_path: Path) -> None:
+async def test_u10_an_outage_is_502_and_passes(tmp_path: Path) -> None:
     async with connected(tmp_path) as (client, server):
         server.provider.expire_all()
         server.provider.outage = 503

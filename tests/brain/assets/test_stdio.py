@@ -120,7 +120,7 @@ def node_processes() -> list[psutil.Process]:
     return [one for one in map(psutil.Process, descendants()) if one.name() == "node"]
 
 
-async def test_kill_9_in_mid_call_fails_within_a_second_and_the_next_call_works(
+async def test_u11_kill_9_in_mid_call_fails_within_a_second_and_the_next_call_works(
     npm_server: Definition, tmp_path: Path
 ) -> None:
     async with engine_with(tmp_path, npm_server("everything")) as engine:
@@ -146,7 +146,7 @@ async def test_kill_9_in_mid_call_fails_within_a_second_and_the_next_call_works(
         assert answer.text == "Echo: back"
 
 
-async def test_a_mute_server_fails_its_call_at_the_timeout_and_is_replaced(
+async def test_u11_a_mute_server_fails_its_call_at_the_timeout_and_is_replaced(
     npm_server: Definition, tmp_path: Path
 ) -> None:
     mute = npm_server("everything", timeout_s=0.5, connect_timeout_s=10)
@@ -180,7 +180,7 @@ async def test_an_idle_server_that_dies_is_started_again(
                 answer = await server.call(CallAction("echo", {"message": "back"}))
 
 
-async def test_100_times_connecting_and_disconnecting_leaves_nothing_behind(
+async def test_u11_100_times_connecting_and_disconnecting_leaves_nothing_behind(
     npm_server: Definition, tmp_path: Path
 ) -> None:
     servers = [{**npm_server("memory"), "name": f"memory-{number}"} for number in range(10)]
