@@ -65,8 +65,12 @@ class Lineage:
 
 def _copied(file: Path) -> sqlite3.Connection:
     copy = sqlite3.connect(":memory:")
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as brain:
-        brain.backup(copy)
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as brain:
+            brain.backup(copy)
+    except sqlite3.Error:
+        copy.close()
+        raise
     return copy
 
 
