@@ -17,9 +17,6 @@ from .row import FAULTS, Losses, TraceRow
 ROOM: Final = 8_192
 """Observations that wait for the database, at most."""
 
-ROOM_FOR_EVENTS: Final = 2_048
-"""Room beside it for what is rare and matters most: crashes, restarts, losses."""
-
 _OWN_TRACE: Final = f"{1:032x}"
 _OWN_PARENT: Final = f"{1:016x}"
 

@@ -321,15 +321,16 @@ server.run("stdio")
 '''
 
 
+def scripted(folder: Path, name: str, source: str) -> dict[str, object]:
+    """A stdio server that is written into `folder`."""
+    script = folder / f"{name}.py"
+    script.write_text(source)
+    readable = [str(script), sys.prefix, sys.base_prefix]
+    return {**python_server(name, "x"), "args": [str(script)], "readable": readable}
+
+
 async def test_actions_are_listed_again_when_they_change(tmp_path: Path) -> None:
-    script = tmp_path / "growing.py"
-    script.write_text(GROWING)
-    definition = {
-        **python_server("growing", "x"),
-        "args": [str(script)],
-        "readable": [str(script), sys.prefix, sys.base_prefix],
-    }
-    async with engine_with(tmp_path, definition) as engine:
+    async with engine_with(tmp_path, scripted(tmp_path, "growing", GROWING)) as engine:
         connection = await connected(engine, "growing")
         before = await engine.assets.call(ListActions())
         assert [one.name for one in before] == ["grow"]
@@ -372,14 +373,7 @@ server.run("stdio")
 
 
 async def test_a_server_is_told_that_a_call_is_cancelled(tmp_path: Path) -> None:
-    script = tmp_path / "waiting.py"
-    script.write_text(WAITING)
-    definition = {
-        **python_server("waiting", "x"),
-        "args": [str(script)],
-        "readable": [str(script), sys.prefix, sys.base_prefix],
-    }
-    async with engine_with(tmp_path, definition) as engine:
+    async with engine_with(tmp_path, scripted(tmp_path, "waiting", WAITING)) as engine:
         connection = await connected(engine, "waiting")
         note = engine.config.workspace_root.parent / "connectors" / "waiting" / "cancelled"
         with trio.move_on_after(0.5):

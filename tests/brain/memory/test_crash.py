@@ -1,6 +1,5 @@
 """kill -9 while memory is written and embedded: nothing answered is lost, and indexes agree."""
 
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 import trio
 
 from september.brain.memory import integrity
+from tests.brain.store.killing import killed_after
 
 from .conftest import mind_in
 
@@ -33,16 +33,6 @@ trio.run(main)
 """
 
 
-def killed_after(answers: int, brain: Path, life: int) -> list[str]:
-    command = [sys.executable, "-c", WRITE, str(brain), str(life)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        told = [process.stdout.readline() for _ in range(answers)]
-        process.kill()
-        told += process.stdout.readlines()
-    return [line.strip() for line in told if line.endswith("\n")]
-
-
 @pytest.mark.crash
 async def test_m6_every_memory_gets_its_vector_whenever_the_process_was_killed(
     tmp_path: Path,
@@ -50,7 +40,7 @@ async def test_m6_every_memory_gets_its_vector_whenever_the_process_was_killed(
     path = tmp_path / "brain.sqlite"
     answered: set[str] = set()
     for life, answers in enumerate([1, 20, 300]):
-        answered.update(killed_after(answers, path, life))
+        answered.update(killed_after(WRITE, answers, path, life))
     async with mind_in(path) as mind:
         assert (await mind.memory.settled(60)).pending == 0
         stored = await mind.database.read(

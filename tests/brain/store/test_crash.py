@@ -1,13 +1,13 @@
 """kill -9 of a process that writes: what was answered is there, nothing is there by half."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from september.brain.store.connection import connect
 from september.brain.store.lock import BrainLock
+
+from .killing import killed_after
 
 WRITE = """
 import sys, trio
@@ -41,23 +41,12 @@ trio.run(main)
 """Twelve concurrent writers that print each key once its write has been answered."""
 
 
-def killed_after(answers: int, brain: Path, life: int) -> list[str]:
-    """Run the writers, kill them after so many answers, return all that had been answered."""
-    command = [sys.executable, "-c", WRITE, str(brain), str(life)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        told = [process.stdout.readline() for _ in range(answers)]
-        process.kill()
-        told += process.stdout.readlines()
-    return [line.strip() for line in told if line.endswith("\n")]
-
-
 @pytest.mark.crash
 def test_every_answered_write_survives_kill_9_and_no_half_one_does(tmp_path: Path) -> None:
     brain = tmp_path / "brain.sqlite"
     answered: set[str] = set()
     for life, answers in enumerate([1, 30, 100, 700, 3000]):
-        answered.update(killed_after(answers, brain, life))
+        answered.update(killed_after(WRITE, answers, brain, life))
         BrainLock(brain).release()
         db = connect(brain)
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
