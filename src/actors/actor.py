@@ -55,9 +55,10 @@ class Actor(Generic[M]):
     """Whether `handle` never suspends, and so may run in its caller's task: found, not set."""
 
     replayable: ClassVar[bool] = False
-    """Whether the trace keeps its answers too, so that its mailbox can be fed to another one.
+    """Whether its mailbox can be fed to another instance: see docs/traces.md.
 
-    For an actor whose answers follow from its messages alone, and are small.
+    For an actor that touches the outside through other actors only, apart from the clock and ids.
+    The trace then keeps what it answers and what it is answered, so that should be small.
     """
 
     _cell: Cell

@@ -30,6 +30,7 @@ class Envelope(Scope):
         "ended_at",
         "error",
         "incarnation",
+        "keeps",
         "message",
         "outcome",
         "sends",
@@ -39,9 +40,11 @@ class Envelope(Scope):
     )
 
     answered: object
-    """What was answered, kept for the trace; set by actors that are `replayable` only."""
+    """What was answered, kept for the trace; set for calls that `keeps` it only."""
+    keeps: bool
+    """Whether the trace keeps the answer: one of the two actors is `replayable`."""
     error: BaseException | None
-    """What the caller hears, or None; set, as `value` and `work` are, once there is a caller."""
+    """What the caller hears, or None; set, as `value` and `keeps` are, once there is a caller."""
     value: object
     work: trio.CancelScope | None
     outcome: str
@@ -73,12 +76,12 @@ class Envelope(Scope):
 
     def answer(self, value: object) -> None:
         """Hand the answer to whoever waits, and close the span."""
-        if self.cell.replayable:
-            self.answered = value
         task = self.caller
         if task is not None:
             self.caller = None
             self.value = value
+            if self.keeps:
+                self.answered = value
             wake(task)
         self.close("ok")
 
@@ -91,9 +94,10 @@ class Envelope(Scope):
             wake(task)
         self.close(outcome)
 
-    def await_answer(self, caller: trio.lowlevel.Task) -> None:
+    def await_answer(self, caller: trio.lowlevel.Task, sender: Scope | None) -> None:
         """Note who waits for the answer."""
         self.error = self.value = None
+        self.keeps = keeps_answer(self.cell, sender)
         self.caller = caller
 
     def close(self, outcome: str) -> None:
@@ -121,6 +125,14 @@ class Envelope(Scope):
             detail="",
             answer=getattr(self, "answered", None),
         )
+
+
+def keeps_answer(cell: "Cell", sender: Scope | None) -> bool:
+    """Whether the trace keeps what `cell` answers to `sender`: what a replay of either needs."""
+    if cell.replayable or sender is None:
+        return cell.replayable
+    asking = sender.holder or sender
+    return isinstance(asking, Envelope) and asking.cell.replayable
 
 
 @dataclass(frozen=True, slots=True)

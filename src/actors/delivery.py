@@ -4,7 +4,7 @@ from math import inf
 
 import trio
 
-from .cell import CrashSignal, Envelope, Handler, crashed
+from .cell import CrashSignal, Envelope, Handler, crashed, keeps_answer
 from .deadlock import find_circle
 from .errors import ActorStopped, CallTimeout, DeadlockDetected
 from .message import Later, Reply
@@ -23,7 +23,7 @@ async def ask(envelope: Envelope, sender: Scope | None) -> object:
     if cell.ready_inline:
         await _breathe(cell.runtime)
         if cell.ready_inline and cell.inline is not None:
-            answer = _handle_here(envelope, cell.inline)
+            answer = _handle_here(envelope, cell.inline, sender)
             return answer.value if type(answer) is Reply else await _park(envelope, sender)
     _refuse_hopeless(envelope, sender)
     cell.accept_call(envelope)
@@ -41,7 +41,7 @@ async def send(envelope: Envelope, sender: Scope | None) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
 
 
-def _handle_here(envelope: Envelope, handler: Handler) -> object:
+def _handle_here(envelope: Envelope, handler: Handler, sender: Scope | None) -> object:
     """Run the handler in this task: it is proven never to suspend, and its actor is idle."""
     cell = envelope.cell
     if envelope.deadline != inf and trio.current_time() >= envelope.deadline:
@@ -65,12 +65,12 @@ def _handle_here(envelope: Envelope, handler: Handler) -> object:
         CURRENT.reset(token)
         cell.current = None
     cell.handled += 1
-    return _take_answer(envelope, answer)
+    return _take_answer(envelope, answer, sender)
 
 
-def _take_answer(envelope: Envelope, answer: object) -> Reply | Later:
+def _take_answer(envelope: Envelope, answer: object, sender: Scope | None) -> Reply | Later:
     if type(answer) is Reply:
-        if envelope.cell.replayable:
+        if keeps_answer(envelope.cell, sender):
             envelope.answered = answer.value
         envelope.close("ok")
         return answer
@@ -98,7 +98,7 @@ async def _breathe(runtime: Runtime) -> None:
 
 async def _park(envelope: Envelope, sender: Scope | None) -> object:
     """Wait for the answer; cancellation and the deadline withdraw the request."""
-    envelope.await_answer(trio.lowlevel.current_task())
+    envelope.await_answer(trio.lowlevel.current_task(), sender)
     waits = waits_of(sender)
     waits.append(envelope)
     try:

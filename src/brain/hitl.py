@@ -112,6 +112,8 @@ ApprovalMessage: TypeAlias = Ask | Respond | Withdraw | ListPending | Expire
 class Approvals(Actor[ApprovalMessage]):
     """Keeps the open questions, wakes the turn whose question is answered."""
 
+    replayable = True
+
     def __init__(
         self,
         database: Database,

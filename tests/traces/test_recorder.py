@@ -1,13 +1,16 @@
 """What is recorded: without secrets, without end to end loss, and never for ever."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import outcome
 import trio
 import trio.testing
 
 from september.actors import Message, Trace, span_scope
 from september.brain.security.secrets import SecretScrubber
 from september.config import Secret
+from september.errors import SeptemberError
 from september.traces.recorder import SILENT, Recorder
 from september.traces.render import MESSAGE_LENGTH, Renderer
 
@@ -85,3 +88,43 @@ async def test_a_reader_sleeps_until_there_is_something() -> None:
             await trio.testing.wait_all_tasks_blocked()
             with trace.span("work"):
                 pass
+
+
+@dataclass(frozen=True)
+class Went:
+    """One way to end."""
+
+
+@dataclass(frozen=True)
+class Stayed:
+    """Another."""
+
+    at: Path
+
+
+@dataclass(frozen=True)
+class Over(Message[None]):
+    """A message whose parts need their types and a part that is in no text."""
+
+    how: Went | Stayed
+    sure: Went
+    plain: str = field(default="x", repr=False)
+    told: str = field(default="", repr=False)
+
+
+def test_a_value_says_of_which_of_several_types_it_is() -> None:
+    render = Renderer()
+    assert render.message(Over(Went(), Went())) == '{"how":{"$type":"Went"},"sure":{}}'
+    stayed = render.message(Over(Stayed(Path("/tmp")), Went(), told="s"))
+    assert stayed == '{"how":{"$type":"Stayed","at":"/tmp"},"sure":{},"told":"<hidden>"}'
+
+
+def test_an_answer_says_its_type_and_whether_it_is_an_outcome() -> None:
+    render = Renderer()
+    assert render.answer([Went()]) == 'list [{"$type":"Went"}]'
+    assert render.answer(outcome.Value(None)) == "Value"
+    error = SeptemberError("TASK_BUSY", "it is", {"task_id": "t"})
+    assert render.answer(outcome.Error(error)) == (
+        'Error SeptemberError {"$type":"SeptemberError","code":"TASK_BUSY","message":"it is",'
+        '"details":{"task_id":"t"},"retry_after":null}'
+    )

@@ -152,6 +152,8 @@ class Staff:
 class Directory(Actor[DirectoryMessage]):
     """Knows every server and every connection; the connections themselves are actors below."""
 
+    replayable = True
+
     def __init__(self, staff: Staff, servers: tuple[ServerDefinition, ...]) -> None:
         self._staff = staff
         self._servers = {one.name: one for one in servers}

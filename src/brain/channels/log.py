@@ -106,6 +106,8 @@ _INSERT = (
 class EventLog(Actor[LogMessage]):
     """Gives every event its id, commits it, then hands it to whoever follows."""
 
+    replayable = True
+
     def __init__(self, database: Database) -> None:
         self._database = database
         self._next_id = 1

@@ -144,6 +144,7 @@ class Coordinator(Actor[CoordinatorMessage]):
     """Owns which turn runs in which task."""
 
     urgent = (TurnDown,)
+    replayable = True
 
     def __init__(
         self,

@@ -91,6 +91,8 @@ HeraldMessage: TypeAlias = ChooseRoute | RecordUsage | RecordFailure | GetHealth
 class Herald(Actor[HeraldMessage]):
     """What all turns share about model calls, apart from the providers themselves."""
 
+    replayable = True
+
     def __init__(self, policy: HeraldPolicy) -> None:
         self._models = policy.models
         self._quota = QuotaWindow(policy.quota_tokens, policy.quota_window_s)

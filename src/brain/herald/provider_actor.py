@@ -119,6 +119,8 @@ class _Waiter:
 class ProviderActor(Actor[ProviderMessage]):
     """Keeps one provider's calls within its limits. The client is made by the first call."""
 
+    replayable = True
+
     def __init__(
         self, name: str, make: Callable[[], Provider], limits: ProviderLimits | None = None
     ) -> None:

@@ -93,6 +93,8 @@ LearningMessage: TypeAlias = Tick | Rested | Learn | LearnSoon | Undo | GetStand
 class LearningCentre(Actor[LearningMessage]):
     """Learns when tasks rest. A pass that was cut by a kill is taken up first."""
 
+    replayable = True
+
     def __init__(
         self,
         study: Study,

@@ -70,6 +70,8 @@ RetentionMessage: TypeAlias = Keep | GetSwept
 class Retention(Actor[RetentionMessage]):
     """Removes what is older than its lifetime."""
 
+    replayable = True
+
     def __init__(
         self,
         database: Database,

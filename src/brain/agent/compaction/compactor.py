@@ -59,6 +59,8 @@ CompactorMessage: TypeAlias = Compact
 class Compactor(Actor[CompactorMessage]):
     """Condenses transcripts. A model gets `within_s` seconds; after that none is needed."""
 
+    replayable = True
+
     def __init__(
         self, database: Database, open_gateway: Callable[[], Gateway], within_s: float
     ) -> None:
