@@ -49,6 +49,7 @@ class Lineage:
                 self.killed += 1
                 stumps.complete(cast("Connection", brain), sys.maxsize)
                 missing = list(dangling(brain))
+            missing += doubled(brain)
         self.dangling += [f"{file.parent.name}: {line}" for line in missing]
         self.brains += bool(rows)
         self.rows += rows
@@ -72,6 +73,14 @@ def _copied(file: Path) -> sqlite3.Connection:
         copy.close()
         raise
     return copy
+
+
+def doubled(brain: sqlite3.Connection) -> Iterator[str]:
+    """The spans that are stored more than once."""
+    for path, span_id in brain.execute(
+        "SELECT path, span_id FROM trace_rows GROUP BY path, span_id HAVING count(*) > 1"
+    ):
+        yield f"{path} is stored twice as {span_id}"
 
 
 def dangling(brain: sqlite3.Connection) -> Iterator[str]:

@@ -31,6 +31,7 @@ from .registry import Snapshot as Snapshot
 from .span import Scope as Scope
 from .span import current_span as current_span
 from .span import parse_traceparent as parse_traceparent
+from .span import span_prefix as span_prefix
 from .span import span_scope as span_scope
 from .state import State as State
 from .trace import Kind as Kind

@@ -286,6 +286,12 @@ class Cell:
         self.reason = None
         self.decide(Kind.SPAWN, self.birth)
 
+    def stillborn(self) -> None:
+        """Close the span of a start that did not come as far as its actor."""
+        birth, self.birth = self.birth, None
+        if birth is not None:
+            birth.close("crashed")
+
     def conclude(self, reason: Exception | None) -> None:
         """Close this incarnation; what follows is for the supervisor to decide."""
         if self.state is not State.STOPPING:

@@ -168,15 +168,18 @@ class Incarnation:
         deadline = trio.current_time() + self._shutdown
         goodbye = Envelope(Stopping(), cell, None, deadline)
         try:
-            with trio.CancelScope(shield=True, deadline=deadline):
+            with trio.CancelScope(shield=True, deadline=deadline) as scope:
                 await self._run_hook(goodbye, self._actor.stopping)
         except BaseException as error:
             crash, passing = split_crash(error)
             if crash is not None:
                 cell.decide(Kind.CRASH, goodbye, f"in stopping: {crash!r}")
+            goodbye.close("crashed" if crash is not None else "stopped")
             if passing is not None:
                 raise passing from None
             return crash
         finally:
             cell.current = None
+        if scope.cancelled_caught:
+            goodbye.close("cut_short")
         return None

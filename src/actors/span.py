@@ -31,6 +31,11 @@ class Ids:
 IDS: Final = Ids(int.from_bytes(os.urandom(8)), int.from_bytes(os.urandom(3)))
 
 
+def span_prefix() -> str:
+    """The six hex digits with which the ids of this process's spans begin."""
+    return f"{next(IDS.spans) >> 40:06x}"
+
+
 class Scope:
     """A piece of work: its place in a trace, its deadline (trio time), the calls it awaits.
 

@@ -50,6 +50,7 @@ class ActorChild:
             actor = self._spec.start()
         except Exception as error:
             self.cell.decide(Kind.CRASH, None, repr(error))
+            self.cell.stillborn()
             return error
         return await Incarnation(actor, self.cell, self.shutdown).run(on_running)
 

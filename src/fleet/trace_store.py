@@ -24,7 +24,9 @@ from ..traces.reader import (
 )
 from ..traces.row import TraceFilter, TraceRow, TraceSummary
 from ..traces.summary import summaries
+from .membership import Standing
 from .store.database import Database, Session
+from .trace_writers import enter, take_dead, unfinished
 
 _WRITE_LOCK: Final = 0x5E97_7ACE
 _PRUNED_AT_ONCE: Final = 5_000
@@ -80,14 +82,21 @@ ORDER BY started_at DESC, trace_id LIMIT $10
 class FleetTraces:
     """Implements `TraceStore` and `TraceReader` on the fleet's database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, standing: Standing) -> None:
         self._database = database
+        self._standing = standing
 
     async def begin(self, began_at: int) -> None:
-        """Nothing is to be noted: what is unfinished here may be another orchestrator's."""
+        """Enter this process among those that write here."""
+        await self.mend()
+
+    async def mend(self) -> None:
+        """Tell of what orchestrators that died had under way. Raises DatabaseUnavailable."""
+        number = await self._standing.number()
+        await self._database.write(partial(_mend, number=number))
 
     async def keep(self, batch: Sequence[TraceRow]) -> None:
-        """Store a batch."""
+        """Store a batch, unless it is stored already."""
         await self._database.write(partial(store_rows, rows=batch))
 
     async def size(self) -> int:
@@ -116,8 +125,14 @@ class FleetTraces:
 
 
 async def store_rows(session: Session, rows: Sequence[TraceRow]) -> None:
-    """Store rows in a transaction of their own, one batch at a time over all orchestrators."""
+    """Store rows in a transaction of their own, one batch at a time over all orchestrators.
+
+    Nothing is done when they are there already: a write whose answer was lost is repeated.
+    """
     await session.execute("SELECT pg_advisory_xact_lock($1)", _WRITE_LOCK)
+    known = "SELECT EXISTS (SELECT 1 FROM trace_rows WHERE span_id = $1 AND trace_id = $2)"
+    if not rows or await session.value(known, rows[0].span_id, rows[0].trace_id):
+        return
     columns = [_column(rows, name) for name in _COLUMNS]
     await session.execute(
         _INSERT, *columns, [row.failed for row in rows], [row.size for row in rows]
@@ -148,6 +163,13 @@ def _storable(text: str) -> str:
     if text.isprintable():
         return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+async def _mend(session: Session, number: int) -> None:
+    await enter(session, number)
+    dead = await take_dead(session)
+    if dead:
+        await store_rows(session, await unfinished(session, dead))
 
 
 async def _size(session: Session) -> int:

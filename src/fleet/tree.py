@@ -137,7 +137,8 @@ class FleetSpecs:
     def _trace(self) -> TraceKeeper:
         config = self._resources.config
         bounds = Bounds(config.orch_trace_ttl_s, config.orch_trace_max_mb * 2**20)
-        return TraceKeeper(self._recorder, FleetTraces(self._resources.database), bounds)
+        store = FleetTraces(self._resources.database, self._resources.standing)
+        return TraceKeeper(self._recorder, store, bounds)
 
     def _discovery(self) -> Discovery:
         resources = self._resources

@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeAlias, assert_never
 import structlog
 import trio
 
-from ..actors import Actor, ActorError, Later, Message, Reply, span_scope
+from ..actors import Actor, ActorError, Later, Message, Reply, Traced, span_scope
 from ..errors import SeptemberError
 from .recorder import SILENT, Recorder
 from .row import Losses, TraceRow
@@ -29,8 +29,9 @@ Rendering takes about 20 µs each, so recording never takes more than a tenth of
 
 ATTEMPTS: Final = 20
 RETRY_S: Final = 1.0
-PRUNE_EVERY_S: Final = 30.0
-GOODBYE_S: Final = 2.0
+TEND_EVERY_S: Final = 30.0
+GOODBYE_S: Final = 4.0
+"""How long the stop of a process waits for its last observations; less than a `shutdown`."""
 
 
 class TraceStore(Protocol):
@@ -40,8 +41,16 @@ class TraceStore(Protocol):
         """Note that a process has begun to record here, at `began_at` (µs since the epoch)."""
         ...
 
+    async def mend(self) -> None:
+        """Complete the traces of processes that have died in the meantime."""
+        ...
+
     async def keep(self, batch: Sequence[TraceRow]) -> None:
-        """Store a batch and bring the summaries of its traces up to date, as a whole."""
+        """Store a batch and bring the summaries of its traces up to date, as a whole.
+
+        A batch that is stored already is left as it is: for all we know a write that was
+        cancelled, or whose answer was lost, took place.
+        """
         ...
 
     async def size(self) -> int:
@@ -101,8 +110,10 @@ class TraceKeeper(Actor[KeeperMessage]):
 
     async def stopping(self) -> None:
         """Write what the stop of all others left; the store stops after us."""
-        with trio.move_on_after(GOODBYE_S):
+        with trio.move_on_after(GOODBYE_S) as limit:
             await self._flush()
+        if limit.cancelled_caught and self._writer is not None:
+            self._writer.give_up()
 
     async def _record(self) -> None:
         if self._writer is not None:
@@ -124,10 +135,11 @@ class TraceWriter:
         self._store = store
         self._bounds = bounds
         self._size: int | None = None
-        self._pruned_at = -PRUNE_EVERY_S
+        self._tended_at = -TEND_EVERY_S
         self._writing = trio.Lock()
+        # What is on its way stays here until it is written, for any step may be cancelled.
+        self._taken: list[Traced] = []
         self._unwritten: list[TraceRow] = []
-        """A batch that is not committed for all we know: a cancelled write may be."""
 
     async def run(self) -> None:
         """Write for ever."""
@@ -137,27 +149,39 @@ class TraceWriter:
             await trio.sleep(GATHERING_S)
             async with self._writing:
                 await self._write_batch()
-                await self._prune_if_due()
+                await self._tend_if_due()
 
     async def flush(self) -> Losses:
         """Write all that waits now."""
         async with self._writing:
-            for _ in range(1 + self._recorder.backlog // BATCH):
+            begun = bool(self._unwritten) + bool(self._taken)
+            for _ in range(begun + 1 + self._recorder.backlog // BATCH):
                 await self._write_batch()
         return self._recorder.losses
 
+    def give_up(self) -> None:
+        """Count what is on its way as lost, and say so."""
+        lost = len(self._unwritten) + len(self._taken) + self._recorder.backlog
+        _log.warning("the last observations are lost: they were not written in time", count=lost)
+        self._recorder.gave_up(lost)
+
     async def _write_batch(self) -> None:
-        if not self._unwritten:
-            taken = self._recorder.take(BATCH)
-            if taken:
-                self._unwritten = await trio.to_thread.run_sync(self._recorder.rows, taken)
-        if self._unwritten:
-            try:
+        """Take the next step: write what was rendered, or else render and write what waits."""
+        try:
+            if not self._unwritten:
+                self._taken = self._taken or self._recorder.take(BATCH)
+                if self._taken:
+                    self._unwritten = await trio.to_thread.run_sync(
+                        self._recorder.rows, self._taken
+                    )
+                    self._taken = []
+            if self._unwritten:
                 await self._write(self._unwritten)
-            except Exception:  # the crash is ours, and so is the loss
-                self._recorder.gave_up(len(self._unwritten))
-                raise
-            self._unwritten = []
+                self._unwritten = []
+        except Exception:  # the crash is ours, and so is the loss
+            self._recorder.gave_up(len(self._taken) + len(self._unwritten))
+            self._taken, self._unwritten = [], []
+            raise
 
     async def _write(self, batch: list[TraceRow]) -> None:
         for attempt in range(ATTEMPTS):
@@ -179,15 +203,16 @@ class TraceWriter:
         except (SeptemberError, ActorError) as error:
             _log.warning("this boot is not noted", reason=str(error))
 
-    async def _prune_if_due(self) -> None:
+    async def _tend_if_due(self) -> None:
         over = self._size is not None and self._size > self._bounds.size
-        if not over and trio.current_time() < self._pruned_at + PRUNE_EVERY_S:
+        if not over and trio.current_time() < self._tended_at + TEND_EVERY_S:
             return
-        self._pruned_at = trio.current_time()
+        self._tended_at = trio.current_time()
         try:
+            await self._store.mend()
             await self._prune()
         except (SeptemberError, ActorError) as error:
-            _log.warning("old traces are kept: they cannot be removed", reason=str(error))
+            _log.warning("traces are not tended: old ones are kept", reason=str(error))
 
     async def _prune(self) -> None:
         self._size = await self._store.size()

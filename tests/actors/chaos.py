@@ -28,6 +28,7 @@ from september.actors import (
 )
 
 CAPACITY = 3
+SHUTDOWN_S = 1.0
 
 
 class Act(Enum):
@@ -92,10 +93,21 @@ class Fault(Exception):
 
 
 class Awaiting(Actor[Job]):
-    """An actor that may suspend."""
+    """An actor that may suspend. Three of four lives end badly, each in its own way."""
 
     def __init__(self, seen: Seen) -> None:
         self._seen = seen
+
+    async def stopping(self) -> None:
+        match self.incarnation % 4:
+            case 1:
+                raise Fault
+            case 2:
+                await trio.sleep(2 * SHUTDOWN_S)
+            case 3:
+                await self.ref.call(Job(-1, 0, Act.CALL))
+            case _:
+                pass
 
     async def handle(self, msg: Job) -> Reply | Later:
         self._seen.handled[self.ref.path].append((msg.sender, msg.number))
@@ -223,4 +235,4 @@ def _build(
 
 def _child(name: str, inline: bool, seen: Seen) -> ChildSpec[Job]:
     start: Callable[[], Actor[Job]] = partial(Inline if inline else Awaiting, seen)
-    return ChildSpec(name, start, shutdown=1.0, mailbox=CAPACITY, overflow=Overflow.WAIT)
+    return ChildSpec(name, start, shutdown=SHUTDOWN_S, mailbox=CAPACITY, overflow=Overflow.WAIT)

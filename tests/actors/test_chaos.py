@@ -8,7 +8,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from september.actors import Intensity, Kind, Strategy
+from september.actors import Intensity, Kind, Strategy, Trace
 
 from .chaos import CAPACITY, Act, Plan, Seen, Step, run_plan
 
@@ -44,7 +44,16 @@ def run(plan: Plan, intensity: Intensity) -> Seen:
     assert seen.high_water <= CAPACITY, "a mailbox was not bounded"
     for handled in seen.handled.values():
         assert_in_order(handled)
+    assert_caused(seen.trace)
     return seen
+
+
+def assert_caused(trace: Trace) -> None:
+    """Whatever was recorded has its cause recorded, too, and nothing was recorded twice."""
+    spans = Counter(record.span_id for record in trace.recent())
+    assert all(times == 1 for times in spans.values()), "a span was closed twice"
+    orphans = [one for one in trace.recent() if one.parent_id and one.parent_id not in spans]
+    assert not orphans, "a cause was never recorded"
 
 
 def assert_in_order(handled: list[tuple[int, int]]) -> None:

@@ -9,9 +9,11 @@ import trio.testing
 from september.actors import (
     ActorCrashed,
     CallTimeout,
+    DynamicSpec,
     Kind,
     Record,
     Restart,
+    StartFailed,
     SupervisorSpec,
     Trace,
     current_span,
@@ -23,7 +25,7 @@ from september.actors.cell import Envelope
 from september.actors.testing import running
 from september.actors.trace import Traced
 
-from .probe import Boom, Do, DoLater, Note, Probe, crash, nothing, probe
+from .probe import Boom, Do, DoLater, Note, Probe, ProbeMessage, crash, nothing, probe
 from .slots import Admit, TaskSlots
 
 
@@ -143,6 +145,21 @@ async def test_no_record_has_a_parent_that_was_never_observed(
     known = {record.span_id for record in trace.recent()}
     assert {record.parent_id for record in trace.recent()} - known == {""}
     assert trace.counts[Kind.DEAD_LETTER] == trace.counts[Kind.DEADLINE] == 1
+
+
+async def test_a_child_that_cannot_even_be_made_leaves_no_gap() -> None:
+    def refuse() -> Probe:
+        raise Boom
+
+    children = DynamicSpec[ProbeMessage]("children")
+    trace = Trace()
+    async with running_tree(SupervisorSpec("root", (children,)), trace=trace) as tree:
+        with pytest.raises(StartFailed), trace.span("request"):
+            await tree.ref(children).start("child", refuse)
+    known = {record.span_id for record in trace.recent()}
+    assert {record.parent_id for record in trace.recent()} - known == {""}
+    (birth,) = [one for one in trace.recent() if one.message_type == "Started"]
+    assert birth.outcome == "crashed"
 
 
 async def test_work_that_is_no_message_can_be_a_span_of_the_same_trace() -> None:

@@ -11,7 +11,6 @@ import trio
 
 from september.actors import Trace
 from september.fleet.backends.fake import World
-from september.fleet.store.database import Database, Session
 from september.fleet.tree import Fleet
 from september.http.orchestrator.app import orchestrator_app
 from september.http.orchestrator.desk import Desk
@@ -77,22 +76,3 @@ async def served(
     async with staged(url, world, None, trace=trace, **changes) as stage:
         async with serving(stage.fleet, trace) as api:
             yield StagedApi(api.url, api.http, stage)
-
-
-async def dangling(url: str) -> list[str]:
-    """What the orchestrator recorded without recording what caused it, except requests."""
-    database = Database(url, pool_min=1, pool_max=1)
-    await database.open()
-
-    async def rows(session: Session) -> list[str]:
-        found = await session.rows(
-            "SELECT kind, path, trace_id FROM trace_rows AS child WHERE parent_id <> '' AND NOT"
-            " (kind = 'span' AND path ~ '^[A-Z]+ /') AND NOT EXISTS"
-            " (SELECT 1 FROM trace_rows WHERE span_id = child.parent_id)"
-        )
-        return [f"{one['kind']} {one['path']} in {one['trace_id']}" for one in found]
-
-    try:
-        return await database.read(rows)
-    finally:
-        await database.close()

@@ -14,6 +14,8 @@ from september.fleet.store.database import Database, Dedicated, Session, event_l
 from september.fleet.store.embedded import Cluster, binaries
 from september.fleet.store.migrate import migrate
 
+from .lineage import gaps
+
 
 @dataclass(frozen=True)
 class Postgres:
@@ -74,9 +76,10 @@ async def fresh_database(postgres: Postgres) -> AsyncGenerator[str]:
 
 @pytest.fixture
 async def database_url(loop: None, postgres: Postgres) -> AsyncIterator[str]:
-    """A fresh database."""
+    """A fresh database, in which no trace may have a gap when the test is over."""
     async with fresh_database(postgres) as url:
         yield url
+        assert await gaps(url) == []
 
 
 @pytest.fixture

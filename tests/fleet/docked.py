@@ -14,6 +14,7 @@ import msgspec
 import psutil
 import trio
 
+from september.actors import Trace
 from september.config import Secret
 from september.fleet import registry
 from september.fleet.backends.backend import BackendError
@@ -167,7 +168,10 @@ async def contained(
     )
     product = Product(uuid4(), f"p{uuid4().hex[:8]}", "Docked", {})
     make = partial(make_backend, config)
-    async with open_client() as client, running_fleet(config, make, client, spread=0) as fleet:
+    async with (
+        open_client() as client,
+        running_fleet(config, make, client, trace=Trace(), spread=0) as fleet,
+    ):
         insert = partial(registry.insert_product, product=product, key_hash=uuid4().hex)
         await fleet.resources.database.write(insert)
         try:

@@ -148,7 +148,7 @@ async def staged(
     """Run an orchestrator; on a second call with the same database and world, its successor."""
     world = world or World()
     backend = FakeBackend(world)
-    config, client = settings(url, **changes), FakeClient(world)
+    config, client, trace = settings(url, **changes), FakeClient(world), trace or Trace()
     async with running_fleet(config, lambda _: backend, client, trace=trace, spread=0) as one:
         stage = Stage(one, world, backend, product or a_product())
         if product is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from september.actors import Trace
 from september.fleet import audit, registry
 from september.fleet.backends.process import Process, processes_in
 from september.fleet.engine_client import open_client
@@ -108,9 +109,9 @@ async def _mortals(
 async def _recover(url: str, root: Path, operation: str, *, finished: bool) -> None:
     """Let the successor make one round; compare; and clear the stage."""
     async with open_client() as client:
-        make = Toys(root)
+        make, trace = Toys(root), Trace()
         patient = settings(url, orch_boot_timeout_s=20)  # a toy on a busy machine
-        async with running_fleet(patient, lambda _: make, client, spread=0) as fleet:
+        async with running_fleet(patient, lambda _: make, client, trace=trace, spread=0) as fleet:
             with trio.fail_after(40):
                 await fleet.reconcile.call(GoRound())
                 await fleet.healing.call(GoRound())  # what it found failed, it restarts

@@ -4,7 +4,7 @@ import pytest
 
 from tests.traces.collector import collecting, told
 
-from .api import dangling, served
+from .api import served
 from .test_traces import CLIENTS_TRACE, TRACEPARENT
 
 
@@ -29,4 +29,3 @@ async def test_a_provision_arrives_at_the_collector_with_the_clients_trace(
         assert told(admit.attributes)["http.response.status_code"] == 200
         assert collector.resources[0]["service.name"] == "september-orchestrator"
         assert b"admin-key" not in b"".join(collector.bodies)
-    assert await dangling(database_url) == []

@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx2
 import pytest
 import trio
+from msgspec.structs import replace
 
 from september.actors import Trace
 from september.config import Secret
@@ -19,10 +20,13 @@ from september.fleet.backends.subprocess import SubprocessBackend
 from september.fleet.engine_client import open_client
 from september.fleet.instances import Operation
 from september.fleet.managed import GoToSleep
+from september.fleet.membership import Standing
+from september.fleet.registry import ALIVE_LOCK
 from september.fleet.store.database import Database, Session
 from september.fleet.trace_store import FleetTraces, store_rows
 from september.fleet.tree import running_fleet
 from september.traces.row import TraceFilter, TraceRow
+from september.traces.stump import CUT_SHORT
 
 from .api import StagedApi, served, serving
 from .stage import eventually, settings
@@ -193,7 +197,7 @@ def row(number: int, at: int) -> TraceRow:
 
 
 async def test_rows_go_by_age_and_by_size_oldest_first(database: Database) -> None:
-    store = FleetTraces(database)
+    store = FleetTraces(database, Standing())
     batch = [row(number, number) for number in range(1, 101)]
     await store.keep(batch)
     total = await store.size()
@@ -206,8 +210,46 @@ async def test_rows_go_by_age_and_by_size_oldest_first(database: Database) -> No
     assert await store.prune(before=0, excess=0) == 0
 
 
+async def test_a_batch_that_was_stored_already_is_not_stored_again(database: Database) -> None:
+    store = FleetTraces(database, Standing())
+    await store.keep([row(1, 1), row(2, 2)])
+    await store.keep([row(1, 1), row(2, 2)])
+    assert [len(await store.trace(f"{number:032x}")) for number in (1, 2)] == [1, 1]
+
+
+async def test_what_dead_orchestrators_had_under_way_is_told_by_one_that_lives(
+    database: Database,
+) -> None:
+    standing = Standing()
+    store = FleetTraces(database, standing)
+    part = TraceRow(
+        kind="span", at=40, trace_id="e", span_id="1", parent_id="a" * 16, path="in", handling_us=5
+    )
+    await store.keep([part, replace(part, span_id="2", parent_id="b" * 16, at=50)])
+    standing.sit(3)
+
+    async def enter(session: Session) -> None:
+        await session.execute(
+            "INSERT INTO trace_writers VALUES ('aaaaaa', 1), ('bbbbbb', 1), ('bbbbbb', 2)"
+        )
+
+    async def sit(session: Session) -> None:
+        await session.execute("SELECT pg_advisory_lock($1::integer, 2)", ALIVE_LOCK)
+
+    async with database.dedicated(lambda: None) as living:
+        await living.run(sit)
+        await database.write(enter)
+        for _ in range(2):
+            await store.mend()
+            found = {one.span_id: one for one in await store.trace("e")}
+            assert found.keys() == {"1", "2", "a" * 16}, "two has a process that lives"
+        assert (found["a" * 16].outcome, found["a" * 16].ended_at) == (CUT_SHORT, 45)
+    await store.mend()
+    assert len(await store.trace("e")) == 4, "it has died since"
+
+
 async def test_a_trace_that_comes_in_two_batches_is_one(database: Database) -> None:
-    store = FleetTraces(database)
+    store = FleetTraces(database, Standing())
     later = TraceRow(kind="span", at=50, trace_id="a", span_id="2", path="in", handling_us=5)
     whole = TraceRow(
         kind="span", at=10, trace_id="a", span_id="1", path="out", handling_us=90, outcome="E"
@@ -224,7 +266,7 @@ async def test_followers_miss_no_row_of_two_who_write_at_once(
     database: Database, database_url: str
 ) -> None:
     """A row with an earlier id that is committed later would be behind the follower already."""
-    store, slow = FleetTraces(database), Database(database_url)
+    store, slow = FleetTraces(database, Standing()), Database(database_url)
     await slow.open()
     inserted = trio.Event()
 

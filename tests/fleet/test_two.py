@@ -18,6 +18,7 @@ from september.fleet.backends.process import processes_in
 from september.fleet.store.database import Database
 
 from .api import ADMIN
+from .lineage import KILLED
 from .stage import MASTER
 
 HEALTH_INTERVAL_S = 6
@@ -64,6 +65,7 @@ async def running(url: str, data: Path, ports: int) -> AsyncGenerator[Orchestrat
         "ORCH_RECONCILE_INTERVAL_S": "1",
         "ORCH_LOG_LEVEL": "ERROR",
     }
+    KILLED.add(url)
     program = [sys.executable, "-m", "tests.fleet.orchestrator_child"]
     process = await trio.lowlevel.open_process(program, env=env, stdout=subprocess.PIPE)
     assert process.stdout is not None

@@ -27,8 +27,11 @@ class BrainTraces:
         await self._database.write(happenings.note_migrations)
         await self._database.write(partial(stumps.complete, before=began_at))
 
+    async def mend(self) -> None:
+        """Nobody else writes here: what there was to mend was mended at the beginning."""
+
     async def keep(self, batch: Sequence[TraceRow]) -> None:
-        """Store a batch, and the observability events that its rows are."""
+        """Store a batch and the observability events that its rows are, unless it is stored."""
         await self._database.write(partial(_keep, batch=batch, slow_us=self._slow_us))
         if self._size is not None:
             self._size += sum(row.size for row in batch)
@@ -64,6 +67,8 @@ class BrainTraces:
 
 
 def _keep(connection: Connection, batch: Sequence[TraceRow], slow_us: int) -> None:
+    if rows.known(connection, batch[0]):
+        return  # a write whose answer was lost is repeated
     rows.keep(connection, batch)
     happenings.keep(connection, batch, slow_us)
 

@@ -35,6 +35,14 @@ PRUNED_AT_ONCE: Final = 500
 """Rows removed in one transaction: some milliseconds of the writer's time."""
 
 
+def known(connection: Connection, row: TraceRow) -> bool:
+    """Whether this row is stored already."""
+    found = connection.execute(
+        "SELECT 1 FROM trace_rows WHERE span_id = ? AND trace_id = ?", (row.span_id, row.trace_id)
+    )
+    return found.fetchone() is not None
+
+
 def keep(connection: Connection, rows: Sequence[TraceRow]) -> None:
     """Store a batch of rows and bring the summaries of their traces up to date."""
     connection.executemany(_INSERT, [_values(row) for row in rows])

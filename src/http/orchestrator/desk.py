@@ -36,7 +36,8 @@ class Desk:
         self._resources = fleet.resources
         self._database = fleet.resources.database
         self._backups = Backups(fleet.resources.config.orch_data_dir.absolute() / "backups")
-        self.traces = TraceBridge(fleet.tree, fleet.trace, FleetTraces(self._database))
+        store = FleetTraces(self._database, fleet.resources.standing)
+        self.traces = TraceBridge(fleet.tree, fleet.trace, store)
 
     async def caller_with(self, key: str, admitted: str | None) -> Caller | None:
         """Whoever has this key: looked up by its hash, so there is nothing to time."""

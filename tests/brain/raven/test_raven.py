@@ -12,6 +12,7 @@ from september.brain.store.database import Database
 from september.traces.keeper import Flush
 from september.traces.recorder import SILENT, joining
 from september.traces.row import TraceRow
+from september.traces.stump import CUT_SHORT
 
 from .stage import Recorded, recorded
 
@@ -107,6 +108,6 @@ async def test_a_boot_says_what_the_killed_process_left_half_told(brain: AnyBrai
     for added in (1, 0):
         assert await brain.database.write(lambda db: stumps.complete(db, before=500)) == added
     kept = await brain.database.read(lambda db: queries.trace(db, "ab" * 16))
-    (stump,) = [row for row in kept if row.outcome == stumps.CUT_SHORT]
+    (stump,) = [row for row in kept if row.outcome == CUT_SHORT]
     assert (stump.span_id, stump.at, stump.ended_at) == (f"{9:016x}", 100, 210)
     assert stump.turn_id == "turn-1" and stump.failed
