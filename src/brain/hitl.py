@@ -17,6 +17,8 @@ from ..errors import SeptemberError
 from .channels.events import Event, HitlRequest, HitlResolved, JsonObject
 from .channels.log import LogMessage, append
 from .clock import iso, new_id, now_ms
+from .herald.conversation import MediaBlock
+from .media.rows import MediaItem, keep
 from .security.secrets import SecretScrubber
 from .store.connection import Connection
 from .store.database import Database
@@ -32,6 +34,7 @@ class Answer:
     by: By
     text: str | None = None
     feedback: str | None = None
+    media: tuple[MediaBlock, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,17 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Respond(Message["Resolved | SeptemberError"]):
-    """A person's answer to the task's oldest pending request, or to `request_id`."""
+    """A person's answer to the task's oldest pending request, or to `request_id`.
+
+    `media` names what came with it by id; `items` is what is to be kept under those ids.
+    """
 
     task_id: str
     answer: str = field(repr=False)
     request_id: str | None = None
     feedback: str | None = field(default=None, repr=False)
+    media: tuple[MediaBlock, ...] = ()
+    items: tuple[MediaItem, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +179,11 @@ class Approvals(Actor[ApprovalMessage]):
         chosen = _choose(found, msg)
         if isinstance(chosen, SeptemberError):
             return chosen
+        if msg.media and chosen.request.kind == "permission":
+            return _no_media(msg)
         if chosen.status == "pending":
-            await self._resolve(chosen.request, Answer("user", msg.answer, msg.feedback))
+            answer = Answer("user", msg.answer, msg.feedback, msg.media)
+            await self._resolve(chosen.request, answer, msg.items)
         return Resolved(chosen.request.request_id)
 
     async def _withdraw(self, msg: Withdraw) -> None:
@@ -184,14 +195,16 @@ class Approvals(Actor[ApprovalMessage]):
             if request.request_id == request_id:
                 await self._resolve(request, Answer("expiry"))
 
-    async def _resolve(self, request: Pending, answer: Answer) -> None:
+    async def _resolve(
+        self, request: Pending, answer: Answer, items: tuple[MediaItem, ...] = ()
+    ) -> None:
         event = HitlResolved(
             request_id=request.request_id,
             task_id=request.task_id,
             answer=self._scrubber.scrub(answer.text) if answer.text is not None else None,
             by=answer.by,
         )
-        settle = partial(_settle, request_id=request.request_id, answer=answer)
+        settle = partial(_settle, request=request, answer=answer, items=items)
         await append(self._log, request.task_id, request.turn_id, (event,), settle)
         wait = self._waiting.pop(request.request_id, None)
         if wait is not None:
@@ -227,18 +240,19 @@ class _Row:
     status: str
     answer: str | None
     feedback: str | None
+    media: tuple[MediaBlock, ...]
 
 
 _STATUS: dict[By, str] = {"user": "answered", "expiry": "expired", "cancel": "cancelled"}
 _ENDED_BY: dict[str, By] = {status: by for by, status in _STATUS.items()}
 _COLUMNS = (
     "request_id, task_id, turn_id, kind, question, tool, input, options, created_at,"
-    " expires_at, status, answer, feedback"
+    " expires_at, status, answer, feedback, media"
 )
 
 
 def _answer_of(row: _Row) -> Answer:
-    return Answer(_ENDED_BY[row.status], row.answer, row.feedback)
+    return Answer(_ENDED_BY[row.status], row.answer, row.feedback, row.media)
 
 
 def announcement(request: Pending) -> HitlRequest:
@@ -290,14 +304,23 @@ def _mismatch(msg: Respond, waiting: list[_Row]) -> SeptemberError:
     )
 
 
+def _no_media(msg: Respond) -> SeptemberError:
+    return SeptemberError(
+        "INVALID_REQUEST",
+        "content_blocks: a permission is given or refused in words; answer without them, and send"
+        " the media with the task's next message (POST /execute, media)",
+        {"field": "content_blocks", "task_id": msg.task_id},
+    )
+
+
 def _row(columns: tuple[object, ...]) -> _Row:
-    *request, status, answer, feedback = columns
+    *request, status, answer, feedback, media = columns
     plain = dict(zip(_COLUMNS.split(", "), request, strict=False))
     plain["input"] = msgspec.json.decode(str(plain["input"])) if plain["input"] else None
     plain["options"] = msgspec.json.decode(str(plain["options"] or "[]"))
-    return msgspec.convert(
-        {"request": plain, "status": status, "answer": answer, "feedback": feedback}, _Row
-    )
+    ended = {"status": status, "answer": answer, "feedback": feedback}
+    blocks = msgspec.json.decode(str(media or "[]"))
+    return msgspec.convert({"request": plain, **ended, "media": blocks}, _Row)
 
 
 def pending(connection: Connection) -> tuple[Pending, ...]:
@@ -351,9 +374,15 @@ def _insert(connection: Connection, ask: Ask, request: Pending) -> None:
     )  # fmt: skip
 
 
-def _settle(connection: Connection, request_id: str, answer: Answer) -> None:
+def _settle(
+    connection: Connection, request: Pending, answer: Answer, items: tuple[MediaItem, ...]
+) -> None:
+    keep(connection, request.task_id, items)
+    media = msgspec.json.encode(answer.media).decode() if answer.media else None
     connection.execute(
-        "UPDATE hitl_requests SET status = ?, answer = ?, feedback = ?, resolved_at = ?"
+        "UPDATE hitl_requests SET status = ?, answer = ?, feedback = ?, media = ?, resolved_at = ?"
         " WHERE request_id = ? AND status = 'pending'",
-        (_STATUS[answer.by], answer.text, answer.feedback, now_ms(), request_id),
-    )
+        (
+            _STATUS[answer.by], answer.text, answer.feedback, media, now_ms(), request.request_id,
+        ),
+    )  # fmt: skip

@@ -145,9 +145,7 @@ class EngineConfig:
     content_ingestion_enabled: bool = setting(
         FLAG, "false", "Read big documents through a tool instead of showing them whole"
     )
-    media_max_body_bytes: int = setting(
-        number(1), "33554432", "Largest body of an /execute with media, in bytes"
-    )
+    media_max_body_bytes: int = setting(number(1), "33554432", "Largest body with media, in bytes")
 
     # Tools, sandbox, connectors
     brave_api_key: Secret | None = optional(SECRET, "Brave's key, for web_search")

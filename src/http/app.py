@@ -83,6 +83,7 @@ def engine_app(
     """The ASGI app of one Engine: gate, then streams, then Quart. `trace` gets each request."""
     settings = settings or HttpSettings()
     service = Service(engine, keys, settings)
+    with_media = max(settings.max_body_bytes, settings.media_max_body_bytes)
     lane = StreamLane(_routed(service, endpoints), service, endpoints)
     return Gate(
         lane,
@@ -90,7 +91,8 @@ def engine_app(
         Cors(settings.cors_origins),
         max_body_bytes=settings.max_body_bytes,
         larger={
-            "/execute": max(settings.max_body_bytes, settings.media_max_body_bytes),
+            "/execute": with_media,
+            "/hitl/respond": with_media,
             "/memory/import": max(settings.max_body_bytes, settings.import_max_body_bytes),
         },
         trace=trace,

@@ -1,5 +1,6 @@
 """Request bodies, read within a limit, and discarded politely when they are refused."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -63,6 +64,12 @@ async def discard_body(receive: ASGIReceiveCallable) -> None:
             if event["type"] != "http.request" or not event["more_body"]:
                 return
             left -= len(event["body"])
+
+
+def check_size(body: bytes, media: Sequence[object], limit: int) -> None:
+    """Raise PAYLOAD_TOO_LARGE for a body above `limit` (bytes), unless it carries media."""
+    if not media and len(body) > limit:
+        raise too_large(limit)
 
 
 def too_large(limit: int) -> SeptemberError:

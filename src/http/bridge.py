@@ -152,8 +152,16 @@ class EngineBridge:
     async def respond(self, answer: HitlAnswer) -> HitlResumed:
         """Hand a person's answer to the turn that waits for it."""
         task_id = answer.task_id or await self._task_of(answer.request_id)
+        taken = await self._engine.intake.take(task_id, answer.media, "content_blocks")
         resolved = await self._engine.approvals.call(
-            Respond(task_id, answer.answer, answer.request_id, answer.feedback)
+            Respond(
+                task_id,
+                answer.answer,
+                answer.request_id,
+                answer.feedback,
+                taken.blocks,
+                taken.items,
+            )
         )
         if isinstance(resolved, SeptemberError):
             raise resolved

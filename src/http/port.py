@@ -76,6 +76,7 @@ class HitlAnswer(Struct, frozen=True, kw_only=True):
     request_id: str | None
     answer: str
     feedback: str | None = None
+    media: tuple[MediaBlock, ...] = ()
 
 
 class HitlResumed(Struct, frozen=True, kw_only=True):

@@ -7,10 +7,13 @@ import pytest
 
 from september.brain.media.rows import item_of
 from tests.brain.media.samples import base64, block, bomb, document, picture
-from tests.peers import Call, Say, Status, script
+from tests.peers import Call, Say, Status, provider_peer, script
 
 from .brain import rows
-from .client import Refused, named, text_of
+from .client import Client, Refused, named, text_of
+from .crash import check_ended
+from .harness import engine_process, peered
+from .served import served
 from .stage import Stage, each_provider, staged
 
 PNG = picture()
@@ -228,3 +231,63 @@ async def test_media_have_a_limit_of_their_own_and_texts_keep_theirs(tmp_path: P
             with pytest.raises(Refused) as refused:
                 await stage.client.turn(**body)
             assert (refused.value.status, refused.value.error) == (413, "PAYLOAD_TOO_LARGE")
+
+
+@each_provider
+async def test_media_that_come_with_an_answer_reach_the_model_behind_it(
+    provider: str, tmp_path: Path
+) -> None:
+    image = block("image", "image/png", PNG)
+    ask = [Call("ask_user", {"question": "Which one?"})]
+    async with staged(provider, script(ask, [Say("That one.")], [Say("Sure.")]), tmp_path) as stage:
+        async with stage.client.execute() as stream:
+            await stream.until("hitl_request")
+            await stage.client.answer("the one in the picture", content_blocks=[image])
+            events = await stream.rest()
+        await stage.client.turn("Sure?")
+        *_, answered, _said, _asked, _told = await stage.client.messages()
+    assert said(stage, 0).count(base64(PNG)) == 0
+    assert said(stage, 1).count(base64(PNG)) == said(stage, 2).count(base64(PNG)) == 1
+    assert [request.refused for request in stage.peer.requests if request.refused] == []
+    assert [one["type"] for one in answered["blocks"]] == ["tool_result", "image"]
+    assert base64(PNG) not in str(events) and base64(PNG) not in str(answered)
+    kept = rows(stage.brain, "SELECT media_id, length(data) FROM media")
+    assert kept == [(answered["blocks"][1]["source"]["media_id"], len(PNG))]
+
+
+async def test_an_answers_media_outlive_a_kill_before_the_model_saw_them(tmp_path: Path) -> None:
+    image = block("image", "image/png", PNG)
+    both = [
+        Call("ask_user", {"question": "Which one?"}),
+        Call("ask_user", {"question": "And when?"}),
+    ]
+    async with provider_peer("anthropic", script(both, [Say("That one.")])) as peer:
+        env = peered(tmp_path, peer)
+        async with engine_process(env) as doomed, Client(doomed.url) as client:
+            async with client.execute() as stream:
+                await stream.until("hitl_request")
+                await client.answer("this", content_blocks=[image])
+                await stream.until("tool_result")
+                await doomed.kill()
+        async with served(env) as engine:
+            async with engine.client.replay(stream.seen[-1].id, task_id="task") as rest:
+                await engine.client.answer("now")
+                events = stream.seen + await rest.rest()
+            assert check_ended(engine.brain, events) == "completed"
+        assert str(peer.requests[-1].body).count(base64(PNG)) == 1
+
+
+async def test_a_permission_takes_no_media_and_is_not_answered_by_them(tmp_path: Path) -> None:
+    image = block("image", "image/png", PNG)
+    dangerous = [Call("bash", {"command": "rm -rf /opt/x"})]
+    async with staged("anthropic", script(dangerous, [Say("Well.")]), tmp_path) as stage:
+        async with stage.client.execute() as stream:
+            asked = (await stream.until("hitl_request")).data
+            with pytest.raises(Refused) as refused:
+                await stage.client.answer("yes", content_blocks=[image])
+            assert (refused.value.status, refused.value.error) == (400, "INVALID_REQUEST")
+            assert refused.value.body["details"]["field"] == "content_blocks"
+            assert (await stage.client.get("/hitl/pending"))["pending"] == [asked]
+            await stage.client.answer("no")
+            await stream.rest()
+    assert rows(stage.brain, "SELECT count(*) FROM media") == [(0,)]

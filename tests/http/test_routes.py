@@ -128,15 +128,17 @@ async def test_an_answer_to_nothing_is_refused(served: Served) -> None:
     assert (response.status_code, response.json()["error"]) == (400, "INVALID_REQUEST")
 
 
-async def test_media_in_an_answer_are_refused_by_name_not_dropped(served: Served) -> None:
-    image = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
-    body = {"task_id": "t", "answer": "this one", "content_blocks": [image]}
-    async with served.client() as client:
-        response = await client.post("/hitl/respond", json=body)
-    answer = response.json()
-    assert (response.status_code, answer["error"]) == (400, "INVALID_REQUEST")
-    assert answer["details"] == {"field": "content_blocks"}
-    assert served.engine.requests == []
+async def test_media_come_with_an_answer_in_a_body_as_large_as_media_may_be() -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": "A" * 2_000_000}
+    body = {"task_id": "t", "answer": "no", "content_blocks": [{"type": "image", "source": source}]}
+    async with serving(settings=HttpSettings()) as served, served.client() as client:
+        taken = await client.post("/hitl/respond", json=body)
+        wordy = {"task_id": "t", "answer": "no" * 1_000_000}
+        refused = await client.post("/hitl/respond", json=wordy)
+    assert (taken.status_code, refused.status_code) == (200, 413)
+    (answer,) = served.engine.requests
+    assert isinstance(answer, HitlAnswer)
+    assert answer.media == (ImageBlock(Base64Source("image/png", "A" * 2_000_000)),)
 
 
 async def test_pending_lists_what_waits(served: Served) -> None:

@@ -40,7 +40,7 @@ async def ask_user(arguments: JsonObject, context: ToolContext) -> ToolOutput:
     )
     if answer.by != "user":
         return ToolOutput("nobody answered; decide without or stop here", "no_answer")
-    return ToolOutput(answer.text or "")
+    return ToolOutput(answer.text or "", media=answer.media)
 
 
 ASK_USER = Tool(DEFINITION, ask_user, repeatable=True)

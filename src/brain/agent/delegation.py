@@ -121,12 +121,14 @@ async def _planned(
     answer = await context.ask(context.tool_call_id, "plan", plan.text, options=("yes", "no"))
     said = (answer.text or "").strip()
     if answer.by == "user" and said.lower() in YES:
-        return ToolOutput(f"{plan.text}\n\n[The person has approved this plan.]")
+        approved = f"{plan.text}\n\n[The person has approved this plan.]"
+        return ToolOutput(approved, media=answer.media)
     words = ": ".join(filter(None, (said, answer.feedback))) or answer.by
     return ToolOutput(
         f"{plan.text}\n\n[The person has not approved this plan ({words}). Do not follow it: make"
         " another one with what they say, or ask them.]",
         "plan_rejected",
+        media=answer.media,
     )
 
 

@@ -100,6 +100,7 @@ class ToolRunner:
             error=output.error,
             truncated=output.truncated,
             duration_ms=duration,
+            media=output.media,
         )
         keep = partial(transcript.finish_call, turn_id=self._job.turn_id, call=finished)
         await self._channel.commit(*self._told(finished), also=keep)

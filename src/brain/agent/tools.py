@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 from ...actors import ActorRef
 from ..channels.events import Event, JsonObject
-from ..herald.conversation import ToolDef
+from ..herald.conversation import MediaBlock, ToolDef
 from ..hitl import Answer, Kind
 from ..sandbox.sandbox import SandboxMessage
 from ..store.database import Database
@@ -15,11 +15,15 @@ from ..store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class ToolOutput:
-    """What a tool answers the model. `error` is a short reason when it failed."""
+    """What a tool answers the model. `error` is a short reason when it failed.
+
+    `media`, named by id, are shown to the model behind the answers of all calls.
+    """
 
     text: str
     error: str | None = None
     truncated: bool = False
+    media: tuple[MediaBlock, ...] = ()
 
 
 class AskPerson(Protocol):

@@ -14,7 +14,13 @@ from msgspec import Struct
 from ...errors import SeptemberError
 from ..channels.events import JsonObject
 from ..clock import new_id, now_ms
-from ..herald.conversation import Block, ChatMessage, ToolResultBlock, ToolUseBlock
+from ..herald.conversation import (
+    Block,
+    ChatMessage,
+    MediaBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
 from ..store.connection import Connection
 
 CallStatus: TypeAlias = Literal["requested", "started", "finished"]
@@ -41,6 +47,7 @@ class StoredCall(Struct, frozen=True, kw_only=True):
     error: str | None = None
     truncated: bool = False
     duration_ms: int | None = None
+    media: tuple[MediaBlock, ...] = ()
 
 
 def load(connection: Connection, task_id: str, after: int = 0) -> tuple[StoredMessage, ...]:
@@ -144,15 +151,19 @@ def finish_call(connection: Connection, turn_id: str, call: StoredCall) -> None:
     """Keep a tool's answer until all answers of the message are there."""
     connection.execute(
         "UPDATE tool_calls SET status = 'finished', output = ?, error = ?, truncated = ?,"
-        " duration_ms = ? WHERE turn_id = ? AND tool_call_id = ?",
-        (call.output, call.error, call.truncated, call.duration_ms, turn_id, call.tool_call_id),
-    )
+        " duration_ms = ?, media = ? WHERE turn_id = ? AND tool_call_id = ?",
+        (
+            call.output, call.error, call.truncated, call.duration_ms,
+            msgspec.json.encode(call.media).decode() if call.media else None,
+            turn_id, call.tool_call_id,
+        ),
+    )  # fmt: skip
 
 
 def open_calls(connection: Connection, turn_id: str) -> tuple[StoredCall, ...]:
     """The calls whose results are not in the transcript yet, in call order."""
     rows = connection.execute(
-        "SELECT tool_call_id, tool, input, status, output, error, truncated, duration_ms"
+        "SELECT tool_call_id, tool, input, status, output, error, truncated, duration_ms, media"
         " FROM tool_calls WHERE turn_id = ? ORDER BY position",
         (turn_id,),
     )
@@ -166,8 +177,19 @@ def open_calls(connection: Connection, turn_id: str) -> tuple[StoredCall, ...]:
             error=error,
             truncated=bool(truncated),
             duration_ms=duration_ms,
+            media=msgspec.json.decode(media or "[]", type=tuple[MediaBlock, ...]),
         )
-        for tool_call_id, tool, arguments, status, output, error, truncated, duration_ms in rows
+        for (
+            tool_call_id,
+            tool,
+            arguments,
+            status,
+            output,
+            error,
+            truncated,
+            duration_ms,
+            media,
+        ) in rows
     )
 
 
@@ -180,8 +202,9 @@ def settle_calls(
 
 
 def results(calls: Sequence[StoredCall]) -> ChatMessage:
-    """The message that answers all calls of the message before."""
-    return ChatMessage("user", tuple(_result(call) for call in calls))
+    """The message that answers all calls of the message before; media come behind the answers."""
+    media = (block for call in calls for block in call.media)
+    return ChatMessage("user", (*map(_result, calls), *media))
 
 
 def _result(call: StoredCall) -> ToolResultBlock:

@@ -56,18 +56,20 @@ class Intake:
         self._fetcher = fetcher
         self._policy = policy
 
-    async def take(self, task_id: str, blocks: Sequence[MediaBlock]) -> TakenIn:
-        """Check blocks and give them ids. Raises SchemaViolation (422) naming the block.
+    async def take(
+        self, task_id: str, blocks: Sequence[MediaBlock], field: str = "media"
+    ) -> TakenIn:
+        """Check blocks and give them ids. Raises SchemaViolation (422) naming the block in `field`.
 
         An image on the web stays where it is; other media on the web are fetched now. A block
         may name, by its id, what the task holds already.
         """
         if len(blocks) > MOST_BLOCKS:
-            raise violation("media", f"has {len(blocks)} blocks; send at most {MOST_BLOCKS}")
+            raise violation(field, f"has {len(blocks)} blocks; send at most {MOST_BLOCKS}")
         taken: list[MediaBlock] = []
         items: dict[str, MediaItem] = {}
         for place, block in enumerate(blocks):
-            item = await self._item(task_id, block, f"media[{place}]")
+            item = await self._item(task_id, block, f"{field}[{place}]")
             if item is None:
                 taken.append(block)
                 continue

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from ...brain.channels.events import JsonObject
 from ...brain.herald.conversation import MediaBlock
 from ...logs import note_task
-from ..body import too_large
+from ..body import check_size
 from ..endpoint import Endpoint, Events, Exchange, Json
 from ..port import CancelResult, ExecuteRequest, OnBusy, ReplayRequest
 from ..wire import Input, event_id
@@ -81,9 +81,7 @@ async def execute(exchange: Exchange[ExecuteBody]) -> Events:
     """Run a turn and stream it."""
     body, visit = exchange.input, exchange.visit
     note_task(body.task_id)
-    without_media = exchange.service.settings.max_body_bytes
-    if not body.media and len(visit.body) > without_media:
-        raise too_large(without_media)
+    check_size(visit.body, body.media, exchange.service.settings.max_body_bytes)
     request = ExecuteRequest(
         task_id=body.task_id,
         message=body.message,

@@ -8,6 +8,7 @@ from ...brain.channels.events import HitlRequest
 from ...brain.herald.conversation import MediaBlock
 from ...errors import SeptemberError
 from ...logs import note_task
+from ..body import check_size
 from ..endpoint import Endpoint, Exchange, Json, Nothing
 from ..port import HitlAnswer, HitlResumed
 from ..wire import Input
@@ -27,7 +28,8 @@ class RespondBody(Input, frozen=True, kw_only=True):
     ] = None
     feedback: Annotated[str | None, Meta(description="A word to the agent with the answer")] = None
     content_blocks: Annotated[
-        tuple[MediaBlock, ...], Meta(description="Must be empty: media goes with a message")
+        tuple[MediaBlock, ...],
+        Meta(description="Media with the answer to a question or a plan (docs/media.md)"),
     ] = ()
 
 
@@ -41,24 +43,20 @@ async def respond(exchange: Exchange[RespondBody]) -> Json:
     """Answer what a task waits for."""
     body = exchange.input
     note_task(body.task_id)
+    limit = exchange.service.settings.max_body_bytes
+    check_size(exchange.visit.body, body.content_blocks, limit)
     if not body.task_id and not body.request_id:
         raise SeptemberError(
             "INVALID_REQUEST",
             "task_id: required field is missing; send it, or the request_id of the question",
             {"field": "task_id"},
         )
-    if body.content_blocks:
-        raise SeptemberError(
-            "INVALID_REQUEST",
-            "content_blocks: an answer is text; answer without them, and send the media with the"
-            " task's next message (POST /execute, media)",
-            {"field": "content_blocks"},
-        )
     answer = HitlAnswer(
         task_id=body.task_id or None,
         request_id=body.request_id or None,
         answer=body.answer,
         feedback=body.feedback,
+        media=body.content_blocks,
     )
     return Json(await exchange.engine.respond(answer))
 

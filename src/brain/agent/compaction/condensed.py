@@ -147,7 +147,7 @@ def _collapsed(block: Block) -> Block:
         case ToolUseBlock(input=arguments):
             return replace(block, input=_clipped_values(arguments))
         case _:
-            return block
+            return _MEDIA if isinstance(block, MediaBlock) else block
 
 
 def _clipped_values(arguments: JsonObject) -> JsonObject:
