@@ -255,6 +255,20 @@ async def test_media_that_come_with_an_answer_reach_the_model_behind_it(
     assert kept == [(answered["blocks"][1]["source"]["media_id"], len(PNG))]
 
 
+@each_provider
+async def test_a_picture_in_the_workspace_is_looked_at(provider: str, tmp_path: Path) -> None:
+    calls = [Call("bash", {"command": "ls"}), Call("read_file", {"path": "cat.png"})]
+    replies = script(calls, [Say("teal")], [Say("still teal")])
+    async with staged(provider, replies, tmp_path) as stage:
+        stage.workspace.mkdir(parents=True)
+        (stage.workspace / "cat.png").write_bytes(PNG)
+        await stage.client.turn("Which colour?")
+        await stage.client.turn("Sure?")
+    counts = [str(request.body).count(base64(PNG)) for request in stage.peer.requests]
+    assert counts == [0, 1, 1]
+    assert [request.refused for request in stage.peer.requests if request.refused] == []
+
+
 async def test_an_answers_media_outlive_a_kill_before_the_model_saw_them(tmp_path: Path) -> None:
     image = block("image", "image/png", PNG)
     both = [

@@ -24,6 +24,7 @@ from ..assets.directory import DirectoryMessage, Reach
 from ..channels.events import JsonObject, ToolProgress
 from ..herald.conversation import ToolDef
 from ..hitl import Answer
+from ..media.shown import presentable, shown
 from ..security.secrets import SecretScrubber
 from .tools import Tool, ToolContext, ToolOutput
 from .workshop import Workshop
@@ -67,7 +68,7 @@ async def _run(
     connection = await _reach(assets, action.server)
     caller = Caller(_Person(context), _Teller(context, action.full_name, scrubber))
     answer = await connection.call(CallAction(action.name, arguments, caller))
-    return await _output(answer, action.full_name, scrubber, context.workspace)
+    return await _output(answer, action.full_name, scrubber, context)
 
 
 class _Person:
@@ -141,7 +142,7 @@ async def _read(
         answer = await connection.call(GetPrompt(str(arguments["prompt"]), values))
     else:
         answer = await _listing(connection)
-    return await _output(answer, _READ, scrubber, context.workspace)
+    return await _output(answer, _READ, scrubber, context)
 
 
 async def _listing(connection: ActorRef[ConnectionMessage]) -> Content | SeptemberError:
@@ -162,12 +163,15 @@ async def _reach(assets: ActorRef[DirectoryMessage], server: str) -> ActorRef[Co
 
 
 async def _output(
-    answer: Content | SeptemberError, tool: str, scrubber: SecretScrubber, workspace: Path
+    answer: Content | SeptemberError, tool: str, scrubber: SecretScrubber, context: ToolContext
 ) -> ToolOutput:
-    """The answer as the model sees it: without our secrets, and not longer than it can read."""
+    """The answer as the model sees it: without our secrets, and not longer than it can read.
+
+    Attachments go into the workspace; pictures among them are shown, too.
+    """
     if isinstance(answer, SeptemberError):
         return ToolOutput(answer.message, answer.code.lower())
-    text = scrubber.scrub(answer.text)
+    text, workspace = scrubber.scrub(answer.text), context.workspace
     notes: list[str] = []
     truncated = len(text) > answer.limit
     if truncated:
@@ -178,8 +182,10 @@ async def _output(
     for one in answer.attachments:
         name = await trio.to_thread.run_sync(_save, workspace, tool, one)
         notes.append(f"[{one.media_type}, {len(one.data)} bytes, in the file {name}]")
-    shown = "\n".join(filter(None, (text, *notes))) or "[no output]"
-    return ToolOutput(shown, "tool_failed" if answer.failed else None, truncated)
+    told = "\n".join(filter(None, (text, *notes))) or "[no output]"
+    pictures = [one.data for one in answer.attachments if one.media_type.startswith("image/")]
+    media = await shown(context.database, context.task_id, await presentable(pictures))
+    return ToolOutput(told, "tool_failed" if answer.failed else None, truncated, media)
 
 
 def _save(workspace: Path, tool: str, one: Attachment) -> str:

@@ -88,6 +88,11 @@ _SIGNATURES: Final[tuple[tuple[str, int, bytes], ...]] = (
 )
 
 
+def is_picture(head: bytes) -> bool:
+    """Whether these first bytes are those of an image that may be attached."""
+    return any(fits_signature(one, head) for one in KINDS[ImageBlock].types)
+
+
 def fits_signature(media_type: str, data: bytes) -> bool:
     """Whether the first bytes are those of the type; True for types without a signature."""
     known = [(at, sign) for name, at, sign in _SIGNATURES if name == media_type]

@@ -9,6 +9,8 @@ from uuid import uuid4
 import trio
 
 from ...channels.events import JsonObject
+from ...media.kinds import is_picture
+from ...media.shown import MOST_BYTES, presentable, shown
 from ..tools import ToolContext, ToolOutput
 from .reach import Reached, file_in, folder_of, reach, refusal_of
 from .refusal import Refusal, number_of, platform_tool, text_of
@@ -23,7 +25,8 @@ _SNIFFED: Final = 8192
 @platform_tool(
     "read_file",
     "Read a text file. A long file comes in pages of 50 KB; the answer then says how many there"
-    " are. Binary files are refused: look at those with bash.",
+    " are. A picture (PNG, JPEG, WebP, GIF) is shown to you. Other binary files are refused: look"
+    " at those with bash.",
     {
         "path": {
             "type": "string",
@@ -40,21 +43,30 @@ _SNIFFED: Final = 8192
     required=("path",),
 )
 async def read_file(arguments: JsonObject, context: ToolContext) -> ToolOutput:
-    """One page of a file."""
-    page = int(number_of(arguments, "page", 1))
-    return await trio.to_thread.run_sync(
-        _read, text_of(arguments, "path"), page, context, abandon_on_cancel=True
-    )
+    """One page of a file, or a picture."""
+    path, page = text_of(arguments, "path"), int(number_of(arguments, "page", 1))
+    found = await trio.to_thread.run_sync(_read, path, page, context, abandon_on_cancel=True)
+    if isinstance(found, ToolOutput):
+        return found
+    pictures = await presentable((found,))
+    if not pictures:
+        raise _binary(path)
+    media = await shown(context.database, context.task_id, pictures)
+    return ToolOutput(f"[a picture of {len(found)} bytes]", media=media)
 
 
-def _read(path: str, page: int, context: ToolContext) -> ToolOutput:
+def _read(path: str, page: int, context: ToolContext) -> ToolOutput | bytes:
+    """A page of text, or the bytes of what begins as a picture does."""
     reached = reach(path, context.workspace, context.roots)
     with folder_of(reached) as folder:
         file = file_in(folder, reached)
         try:
             size = _check_file(os.fstat(file), reached)
-            if b"\0" in os.pread(file, _SNIFFED, 0):
-                raise _binary(reached)
+            head = os.pread(file, _SNIFFED, 0)
+            if size <= MOST_BYTES and is_picture(head):
+                return os.pread(file, size, 0)
+            if b"\0" in head:
+                raise _binary(reached.shown)
             return _page(file, size, page, reached)
         finally:
             os.close(file)
@@ -68,10 +80,10 @@ def _check_file(status: os.stat_result, reached: Reached) -> int:
     return status.st_size
 
 
-def _binary(reached: Reached) -> Refusal:
+def _binary(name: str) -> Refusal:
     return Refusal(
         "binary_file",
-        f"{reached.shown} is not UTF-8 text; look at it with bash, for example with `file`",
+        f"{name} is not UTF-8 text; look at it with bash, for example with `file`",
     )
 
 
@@ -85,7 +97,7 @@ def _page(file: int, size: int, page: int, reached: Reached) -> ToolOutput:
     try:
         text = data[_begin(data, 0) if start else 0 : _begin(data, PAGE)].decode()
     except UnicodeDecodeError as error:
-        raise _binary(reached) from error
+        raise _binary(reached.shown) from error
     if pages == 1:
         return ToolOutput(text)
     more = f"; ask for page {page + 1} to go on" if page < pages else ""

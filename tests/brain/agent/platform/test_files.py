@@ -2,6 +2,7 @@
 
 import os
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -11,10 +12,18 @@ import trio
 from september.brain.agent.platform.files import PAGE
 from september.brain.agent.platform.reach import file_in, folder_of, reach
 from september.brain.agent.platform.refusal import Refusal
-from september.brain.agent.tools import ToolOutput
+from september.brain.agent.tools import ToolContext, ToolOutput
+from september.brain.herald.conversation import StoredSource
+from september.brain.media import rows
+from september.brain.media.images import look
+from september.brain.store.connection import Connection
+from tests.brain.media.samples import bomb, picture
 
 
 class Desk(Protocol):
+    @property
+    def context(self) -> ToolContext: ...
+
     @property
     def workspace(self) -> Path: ...
 
@@ -57,6 +66,52 @@ async def test_a_file_of_one_page_has_no_note(desk: Desk, size: int) -> None:
 async def test_binary_files_are_refused(desk: Desk, content: bytes) -> None:
     (desk.workspace / "blob").write_bytes(content)
     assert (await desk("read_file", path="blob")).error == "binary_file"
+
+
+@pytest.fixture
+async def talk(desk: Desk) -> None:
+    """The conversation in which the tools are called."""
+
+    def begin(connection: Connection) -> None:
+        connection.execute(
+            "INSERT INTO conversations (task_id, agent, title, created_at, updated_at)"
+            " VALUES (?, 'assistant', '', 0, 0)",
+            (desk.context.task_id,),
+        )
+
+    await desk.context.database.write(begin)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+async def test_a_picture_is_kept_and_shown(talk: None, desk: Desk, kind: str) -> None:
+    (desk.workspace / "cat").write_bytes(picture(kind=kind))
+    (shown,) = (await desk("read_file", path="cat")).media
+    assert isinstance(shown.source, StoredSource)
+    assert shown.source.media_type == f"image/{kind.lower()}"
+    keep = partial(rows.data_of, media_id=shown.source.media_id)
+    assert await desk.context.database.read(keep) == picture(kind=kind)
+
+
+async def test_outside_a_conversation_a_picture_is_told_and_not_kept(desk: Desk) -> None:
+    (desk.workspace / "cat.png").write_bytes(picture())
+    output = await desk("read_file", path="cat.png")
+    assert (output.error, output.media) == (None, ())
+    assert f"{len(picture())} bytes" in output.text
+
+
+async def test_a_large_picture_is_shown_smaller(talk: None, desk: Desk) -> None:
+    (desk.workspace / "big.png").write_bytes(picture(4000, 100))
+    (shown,) = (await desk("read_file", path="big.png")).media
+    assert isinstance(shown.source, StoredSource)
+    data = await desk.context.database.read(partial(rows.data_of, media_id=shown.source.media_id))
+    assert data is not None and look(data).width == 2047
+
+
+@pytest.mark.parametrize("content", [picture(noise=True)[:100], bomb(), b"\x89PNG\r\n\x1a\n"])
+async def test_what_only_begins_as_a_picture_is_refused(desk: Desk, content: bytes) -> None:
+    (desk.workspace / "cat.png").write_bytes(content)
+    output = await desk("read_file", path="cat.png")
+    assert (output.error, output.media) == ("binary_file", ())
 
 
 @pytest.mark.parametrize(
