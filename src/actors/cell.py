@@ -40,7 +40,7 @@ class Envelope(Scope):
     )
 
     answered: object
-    """What was answered, kept for the trace; set for calls that `keeps` it only."""
+    """What was answered, kept for the trace; None but for calls that `keeps` it."""
     keeps: bool
     """Whether the trace keeps the answer: one of the two actors is `replayable`."""
     error: BaseException | None
@@ -48,14 +48,14 @@ class Envelope(Scope):
     value: object
     work: trio.CancelScope | None
     outcome: str
-    """How the handling ended; set, as `incarnation` is, by then."""
+    """How the handling ended; set, as `ended_at` and `incarnation` are, by then."""
+    ended_at: float
     incarnation: int
 
     def __init__(
         self, message: object, cell: "Cell", sender: Scope | None, deadline: float
     ) -> None:
-        # Every message pays for each line here: Scope.__init__ is repeated, not called, and what
-        # only some messages need is left unset.
+        # Every message pays for each line: Scope.__init__ is repeated, what few need is left unset.
         self.span_id = span_id = next(IDS.spans)
         self.deadline = deadline
         self.holder = None
@@ -69,10 +69,10 @@ class Envelope(Scope):
         self.message = message
         self.cell = cell
         self.caller: trio.lowlevel.Task | None = None
-        self.work = None
+        self.work = self.answered = None
         self.sends = False
         trace = cell.runtime.trace
-        self.sent_at = self.began_at = self.ended_at = trace.clock() if trace is not None else 0.0
+        self.sent_at = self.began_at = trace.clock() if trace is not None else 0.0
 
     def answer(self, value: object) -> None:
         """Hand the answer to whoever waits, and close the span."""
@@ -123,7 +123,7 @@ class Envelope(Scope):
             handling_us=(self.ended_at - self.began_at) * 1e6,
             outcome=self.outcome,
             detail="",
-            answer=getattr(self, "answered", None),
+            answer=self.answered,
         )
 
 

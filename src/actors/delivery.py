@@ -8,7 +8,6 @@ from .cell import CrashSignal, Envelope, Handler, crashed, keeps_answer
 from .deadlock import find_circle
 from .errors import ActorStopped, CallTimeout, DeadlockDetected
 from .message import Later, Reply
-from .runtime import Runtime
 from .span import CURRENT, Scope, waits_of
 from .state import State
 from .trace import Kind
@@ -21,7 +20,7 @@ async def ask(envelope: Envelope, sender: Scope | None) -> object:
     """Have the message handled; return the answer."""
     cell = envelope.cell
     if cell.ready_inline:
-        await _breathe(cell.runtime)
+        await _breathe(envelope)
         if cell.ready_inline and cell.inline is not None:
             answer = _handle_here(envelope, cell.inline, sender)
             return answer.value if type(answer) is Reply else await _park(envelope, sender)
@@ -47,9 +46,6 @@ def _handle_here(envelope: Envelope, handler: Handler, sender: Scope | None) -> 
     if envelope.deadline != inf and trio.current_time() >= envelope.deadline:
         envelope.close("withdrawn")
         raise _missed(envelope, 0.0)
-    trace = cell.runtime.trace
-    if trace is not None:
-        envelope.began_at = trace.clock()
     cell.current = envelope
     token = CURRENT.set(envelope)
     try:
@@ -69,17 +65,21 @@ def _handle_here(envelope: Envelope, handler: Handler, sender: Scope | None) -> 
 
 
 def _take_answer(envelope: Envelope, answer: object, sender: Scope | None) -> Reply | Later:
+    cell = envelope.cell
     if type(answer) is Reply:
-        if keeps_answer(envelope.cell, sender):
-            envelope.answered = answer.value
-        envelope.close("ok")
+        trace = cell.runtime.trace
+        if trace is not None:  # `close`, without the call
+            if keeps_answer(cell, sender):
+                envelope.answered = answer.value
+            envelope.incarnation = cell.incarnation
+            trace.handled(envelope, "ok")
         return answer
     if type(answer) is Later:
-        envelope.cell.begin_work(envelope, answer)
+        cell.begin_work(envelope, answer)
         return answer
-    error = TypeError(f"{envelope.cell.path}: handle returned {answer!r}, not a Reply or Later")
+    error = TypeError(f"{cell.path}: handle returned {answer!r}, not a Reply or Later")
     _crash_from_here(envelope, error)
-    raise crashed(envelope.cell.path, error) from error
+    raise crashed(cell.path, error) from error
 
 
 def _crash_from_here(envelope: Envelope, error: Exception) -> None:
@@ -88,12 +88,15 @@ def _crash_from_here(envelope: Envelope, error: Exception) -> None:
     cell.signal(CrashSignal(envelope, error))
 
 
-async def _breathe(runtime: Runtime) -> None:
+async def _breathe(envelope: Envelope) -> None:
+    runtime = envelope.cell.runtime
     runtime.inline_calls += 1
     if runtime.inline_calls % _INLINE_BEFORE_CHECKPOINT:
         await trio.lowlevel.checkpoint_if_cancelled()
-    else:
-        await trio.lowlevel.checkpoint()
+        return
+    await trio.lowlevel.checkpoint()
+    if runtime.trace is not None:  # only then is its beginning later than its sending
+        envelope.began_at = runtime.trace.clock()
 
 
 async def _park(envelope: Envelope, sender: Scope | None) -> object:

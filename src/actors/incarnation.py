@@ -132,12 +132,12 @@ class Incarnation:
             elif trace is not None:
                 envelope.incarnation = cell.incarnation
                 trace.handled(envelope, "ok")
-            if trace is not None:
-                now = envelope.ended_at
             cell.current = None
             cell.handled += 1
             if cell.signals:
                 return False
+            if trace is not None:
+                now = envelope.ended_at
         return True
 
     def _not_yet(self, envelope: Envelope, answer: object) -> None:

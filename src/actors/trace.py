@@ -5,13 +5,14 @@ Hot paths hand over the object they already have; a `Record` is made only when s
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 from math import inf
 from time import perf_counter
 from typing import Final, Protocol, TypeAlias, final
+
+from msgspec import Struct
 
 from .span import Scope, span_scope
 
@@ -31,8 +32,7 @@ class Kind(Enum):
     DEADLOCK = "deadlock"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One observation. Ids are lower-case hex; `parent_id` is empty at the root of a trace.
 
     For a supervision event the parent is its cause: message -> crash -> restart -> spawn.
@@ -73,12 +73,18 @@ class Handled(Traced, Protocol):
 Sink: TypeAlias = Callable[[Traced], None]
 """Told of each observation as it happens; must be quick. One that raises is detached."""
 
+Gatherer: TypeAlias = Callable[[Sequence[Traced]], None]
+"""Given messages some at a time; must be quick and must not raise."""
+
+_GATHERED: Final = 64
+"""Messages that are handed on together, at most."""
+
 _log: Final = logging.getLogger(__name__)
 
 
 def span_hex(span_id: int) -> str:
     """Write a span id the way W3C does; no span is the empty string."""
-    return f"{span_id:016x}" if span_id else ""
+    return "%016x" % span_id if span_id else ""  # noqa: UP031  # twice as fast as an f-string
 
 
 @final
@@ -174,20 +180,41 @@ class Trace:
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         self.clock = clock
+        self._fresh: list[Traced] = []
+        self._most_fresh = 1 if sinks else _GATHERED
         self._ring: deque[Traced] = deque(maxlen=keep)
         self._sinks = sinks
         self._rare_sinks: tuple[Sink, ...] = ()
+        self._gatherers: tuple[Gatherer, ...] = ()
         self._counts: Counter[Kind] = Counter()
-        self._messages = 0
 
     def handled(self, message: Handled, outcome: str) -> None:
         """Observe a message whose handling ends now."""
+        # Every message pays for each line here; what can be done for many at once is in `hand_on`.
         message.ended_at = self.clock()
         message.outcome = outcome
-        self._messages += 1
-        self._ring.append(message)
-        if self._sinks:
+        fresh = self._fresh
+        fresh.append(message)
+        if len(fresh) >= self._most_fresh:
+            self.hand_on()
+
+    def hand_on(self) -> None:
+        """Give the messages observed since the last time to whoever collects them."""
+        fresh = self._fresh
+        if not fresh:
+            return
+        self._fresh = []
+        self._most_fresh = 1 if self._sinks else _GATHERED
+        self._counts[Kind.MESSAGE] += len(fresh)
+        self._ring.extend(fresh)
+        for gatherer in self._gatherers:
+            gatherer(fresh)
+        for message in fresh if self._sinks else ():
             self._tell(message, self._sinks)
+
+    def hurry(self) -> None:
+        """Hand on the next message at once: somebody waits for it."""
+        self._most_fresh = 1
 
     def event(
         self,
@@ -207,9 +234,7 @@ class Trace:
         event = Event(kind, path, incarnation, lost or _child_of(cause), self.clock())
         event.message = message
         event.detail = detail
-        self._counts[kind] += 1
-        self._ring.append(event)
-        self._tell(event, (*self._sinks, *self._rare_sinks))
+        self._rare(event, kind)
         return event
 
     @contextmanager
@@ -236,16 +261,21 @@ class Trace:
                 raise
             finally:
                 span.ended_at = self.clock()
-                self._counts[Kind.SPAN] += 1
-                self._ring.append(span)
-                self._tell(span, (*self._sinks, *self._rare_sinks))
+                self._rare(span, Kind.SPAN)
 
     def attach(self, sink: Sink, *, messages: bool = True) -> None:
         """Tell `sink` of every observation from now on, or of all that are no messages."""
+        self.hand_on()
         if messages:
             self._sinks = (*self._sinks, sink)
+            self._most_fresh = 1
         else:
             self._rare_sinks = (*self._rare_sinks, sink)
+
+    def gather(self, gatherer: Gatherer) -> None:
+        """Give `gatherer` all messages from now on, some at a time."""
+        self.hand_on()
+        self._gatherers = (*self._gatherers, gatherer)
 
     def detach(self, sink: Sink) -> None:
         """Stop telling `sink`."""
@@ -254,12 +284,20 @@ class Trace:
 
     def recent(self) -> list[Record]:
         """Return what the ring still holds, oldest first."""
+        self.hand_on()
         return [traced.record() for traced in self._ring]
 
     @property
     def counts(self) -> Mapping[Kind, int]:
         """How many of each kind were observed since the start."""
-        return {**{kind: self._counts[kind] for kind in Kind}, Kind.MESSAGE: self._messages}
+        self.hand_on()
+        return {kind: self._counts[kind] for kind in Kind}
+
+    def _rare(self, traced: Traced, kind: Kind) -> None:
+        self.hand_on()
+        self._counts[kind] += 1
+        self._ring.append(traced)
+        self._tell(traced, (*self._sinks, *self._rare_sinks))
 
     def _tell(self, traced: Traced, sinks: tuple[Sink, ...]) -> None:
         for sink in sinks:

@@ -1,6 +1,6 @@
 """Reading the brain's conversations, and forgetting one."""
 
-from msgspec import Struct
+from dataclasses import dataclass
 
 from ..errors import SeptemberError
 from .agent import transcript
@@ -9,7 +9,8 @@ from .clock import now_ms
 from .store.connection import Connection
 
 
-class Summary(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Summary:
     """A task as a list shows it. Times are milliseconds."""
 
     task_id: str
@@ -19,7 +20,8 @@ class Summary(Struct, frozen=True):
     updated_at: int
 
 
-class Position(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Position:
     """Where a page ends: the next one begins below it."""
 
     updated_at: int

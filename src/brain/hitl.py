@@ -27,7 +27,8 @@ Kind: TypeAlias = Literal["permission", "question", "plan"]
 By: TypeAlias = Literal["user", "expiry", "cancel"]
 
 
-class Answer(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Answer:
     """How a request ended. `text` is None when nobody answered."""
 
     by: By
@@ -36,7 +37,8 @@ class Answer(msgspec.Struct, frozen=True):
     media: tuple[MediaBlock, ...] = ()
 
 
-class Pending(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Pending:
     """A request that waits, as GET /hitl/pending shows it. Times are milliseconds."""
 
     request_id: str
@@ -51,7 +53,8 @@ class Pending(msgspec.Struct, frozen=True):
     expires_at: int
 
 
-class Ask(Message[Answer], msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ask(Message[Answer]):
     """Put a question to the person and wait for the answer, however long it takes.
 
     `announce` events precede the hitl_request on the wire.
@@ -68,7 +71,8 @@ class Ask(Message[Answer], msgspec.Struct, frozen=True):
     announce: tuple[Event, ...] = ()
 
 
-class Resolved(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Resolved:
     """The request that an answer went to."""
 
     request_id: str
@@ -89,7 +93,8 @@ class Respond(Message["Resolved | SeptemberError"]):
     items: tuple[MediaItem, ...] = field(default=(), repr=False)
 
 
-class Withdraw(Message[None], msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Withdraw(Message[None]):
     """Resolve what a turn, or one tool call of it, still waits on: nobody needs the answer."""
 
     task_id: str
@@ -97,11 +102,13 @@ class Withdraw(Message[None], msgspec.Struct, frozen=True):
     tool_call_id: str | None = None
 
 
-class ListPending(Message[tuple[Pending, ...]], msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ListPending(Message[tuple[Pending, ...]]):
     """All requests that wait, oldest first."""
 
 
-class Expire(Message[None], msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Expire(Message[None]):
     """The time of a request is over."""
 
     request_id: str
@@ -225,7 +232,8 @@ class _Wait:
         return self._answer
 
 
-class _Row(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Row:
     """A stored request with its outcome."""
 
     request: Pending

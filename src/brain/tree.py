@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
-
-from msgspec import Struct
+from dataclasses import dataclass
 
 from ..actors import (
     ActorRef,
@@ -65,7 +64,8 @@ from .store.store import Store, StoreMessage
 from .web.fetch import Fetcher
 
 
-class Engine(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Engine:
     """A running Engine: what the outside may talk to."""
 
     config: EngineConfig

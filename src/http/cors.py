@@ -1,9 +1,8 @@
 """Cross-origin requests: which browsers' pages may call the Engine. By default, none."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias
-
-from msgspec import Struct
 
 HeaderList: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -19,7 +18,8 @@ _EXPOSED: Final = (b"access-control-expose-headers", b"X-Request-Id, Retry-After
 _VARY: Final = (b"vary", b"Origin")
 
 
-class Cors(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Cors:
     """The allowed origins, as `CORS_ORIGINS` lists them; `*` allows all."""
 
     origins: tuple[str, ...] = ()

@@ -1,10 +1,10 @@
 """An endpoint: what a route takes, answers and refuses; routing and OpenAPI read the same table."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import trio
-from msgspec import Struct, field
 
 from .auth import KeyRing
 from .port import EnginePort, Stream
@@ -23,7 +23,8 @@ class Nothing(Input, frozen=True, kw_only=True):
     """No fields at all."""
 
 
-class HttpSettings(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
     """What the HTTP side is told by the configuration. Times are seconds."""
 
     cors_origins: tuple[str, ...] = ()
@@ -34,7 +35,8 @@ class HttpSettings(Struct, frozen=True):
     max_overlap_seconds: float = 300
 
 
-class Service(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Service:
     """What all routes work on. `rotating` lets one key rotation at a time through."""
 
     engine: EnginePort
@@ -43,7 +45,8 @@ class Service(Struct, frozen=True):
     rotating: trio.Lock = field(default_factory=trio.Lock)
 
 
-class Exchange(Struct, Generic[InputT], frozen=True):
+@dataclass(frozen=True, slots=True)
+class Exchange(Generic[InputT]):
     """One request on its way through a route."""
 
     service: Service
@@ -62,26 +65,30 @@ class Exchange(Struct, Generic[InputT], frozen=True):
         return self.service.engine.traces
 
 
-class Json(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Json:
     """An answer as JSON."""
 
     value: object
     status: int = 200
 
 
-class Events(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Events:
     """An answer as a stream of events, opened when the response begins."""
 
     opener: Opener
 
 
-class Page(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Page:
     """An answer as a page for people."""
 
     html: str
 
 
-class Text(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Text:
     """An answer as text of another kind."""
 
     text: str
@@ -104,7 +111,8 @@ class TraceExchange(Protocol[InputT_co]):
     def traces(self) -> TracePort: ...
 
 
-class Route(Struct, Generic[InputT], frozen=True):
+@dataclass(frozen=True, slots=True)
+class Route(Generic[InputT]):
     """What is said of any route; its kinds say what their handlers are given and answer.
 
     `path` has its parameters in braces; `answers` is the type of a JSON answer.
@@ -130,13 +138,15 @@ class Route(Struct, Generic[InputT], frozen=True):
         return self.method in ("POST", "PUT") and self.takes is not Nothing
 
 
-class Endpoint(Route[InputT], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Endpoint(Route[InputT]):
     """A route of the Engine's."""
 
     handler: Callable[[Exchange[InputT]], Awaitable[Answer]]
 
 
-class TraceEndpoint(Route[InputT], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TraceEndpoint(Route[InputT]):
     """A route that the Engine and the orchestrator both have."""
 
     handler: Callable[[TraceExchange[InputT]], Awaitable[Json | Events | Page]]

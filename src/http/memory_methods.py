@@ -1,6 +1,7 @@
 """The methods `memory.<operation>` of POST /rpc: what each takes and does."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
 
@@ -96,7 +97,8 @@ class NoParams(Input, frozen=True, kw_only=True):
     """No fields at all."""
 
 
-class Method(msgspec.Struct, Generic[InputT], frozen=True):
+@dataclass(frozen=True, slots=True)
+class Method(Generic[InputT]):
     """A method: what it takes and what it does."""
 
     takes: type[InputT]

@@ -6,6 +6,7 @@ the rows are taken, a bounded number at a time.
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -50,16 +51,26 @@ class Recorder:
         self._epoch_us = time.time() * 1e6 - trace.clock() * 1e6
         self.began_at = int(time.time() * 1e6)
         """When this process began to observe, in microseconds since the epoch."""
-        trace.attach(self.observe)
+        self._trace = trace
+        trace.gather(self._gather)
+        trace.attach(self._observe, messages=False)
 
-    def observe(self, traced: Traced) -> None:
-        """Keep an observation, or count it as lost: the trace's sink."""
-        # Envelopes and spans have no kind of their own: what has one is an event.
+    def _gather(self, messages: Sequence[Traced]) -> None:
+        room = self._room - len(self._messages)
+        self._messages.extend(messages[:room])
+        self._lost += max(0, len(messages) - room)
+        self._wake()
+
+    def _observe(self, traced: Traced) -> None:
+        # A span has no kind of its own: what has one is an event.
         queue = self._events if hasattr(traced, "kind") else self._messages
         if len(queue) >= self._room:
             self._lost += 1
-            return
-        queue.append(traced)
+        else:
+            queue.append(traced)
+            self._wake()
+
+    def _wake(self) -> None:
         waiting = self._waiting
         if waiting is not None:
             waiting.set()
@@ -67,12 +78,15 @@ class Recorder:
 
     async def wait(self) -> None:
         """Return when there is something to take."""
+        self._trace.hand_on()
         if not self._messages and not self._events:
+            self._trace.hurry()
             self._waiting = self._waiting or trio.Event()
             await self._waiting.wait()
 
     def take(self, most: int) -> list[Traced]:
         """Take the next observations, events first, at most `most` of them."""
+        self._trace.hand_on()
         taken: list[Traced] = []
         for queue in (self._events, self._messages):
             while queue and len(taken) < most:
@@ -84,9 +98,9 @@ class Recorder:
 
         Silent work is left out unless it failed. A row that tells of losses comes last.
         """
-        made = (self._row(traced.record()) for traced in taken)
-        kept = [row for row in made if row.trace_id != _OWN_TRACE or row.kind in FAULTS]
-        return [*kept, *self._loss()]
+        records = (traced.record() for traced in taken)
+        rows = [self._row(record) for record in records if not _silent(record)]
+        return [*rows, *self._loss()]
 
     def gave_up(self, rows: int) -> None:
         """Count rows that could not be stored."""
@@ -95,11 +109,13 @@ class Recorder:
     @property
     def losses(self) -> Losses:
         """What was not kept since the process began."""
+        self._trace.hand_on()
         return Losses(overload=self._lost, store=self._lost_to_store)
 
     @property
     def backlog(self) -> int:
         """How many observations wait."""
+        self._trace.hand_on()
         return len(self._messages) + len(self._events)
 
     def _loss(self) -> list[TraceRow]:
@@ -146,6 +162,10 @@ class Recorder:
         if record.detail:
             return self._renderer.text(record.detail, _DETAIL_LENGTH)
         return self._renderer.answer(record.answer) if record.outcome == "ok" else ""
+
+
+def _silent(record: Record) -> bool:
+    return record.trace_id == _OWN_TRACE and record.kind.value not in FAULTS
 
 
 def _identity(message: object, name: str) -> str:

@@ -1,11 +1,13 @@
 """Messages as JSON that a person may read: bounded, and without secrets."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
+from functools import partial
+from itertools import islice
 from pathlib import PurePath
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
@@ -14,7 +16,7 @@ import outcome
 from ..actors import ActorRef
 from ..config import Secret
 from ..errors import SeptemberError
-from .unions import ambiguous
+from .unions import ambiguous, structured
 
 Scrub: TypeAlias = Callable[[str], str]
 """Takes the secrets out of a text."""
@@ -38,6 +40,14 @@ TYPE: Final = "$type"
 HIDDEN: Final = "<hidden>"
 """In the place of a field that is kept out of every text."""
 
+Way: TypeAlias = Callable[[Any, int, bool], object]
+"""Shows a value of one type as JSON may hold it: so many levels deep, and with its type or not."""
+
+_WAYS: Final = 1_000
+"""Types whose way is remembered."""
+
+_PLAIN: Final = (type(None), bool, int, float)
+_as_json: Final = msgspec.json.Encoder().encode
 _SECRET_NAME: Final = ("key", "token", "secret", "password", "authorization")
 
 
@@ -46,6 +56,7 @@ class Renderer:
 
     def __init__(self, scrub: Scrub = str) -> None:
         self._scrub = scrub
+        self._ways: dict[type[Any], Way] = {}
 
     def text(self, text: str, length: int = TEXT_LENGTH) -> str:
         """A text without secrets, cut to `length`."""
@@ -59,10 +70,10 @@ class Renderer:
         shown = self._shown(message, DEPTH)
         if not shown or (not isinstance(shown, dict) and not isinstance(message, str)):
             return ""  # nothing but its type, which has a column of its own
-        text = msgspec.json.encode(shown).decode()
+        text = _as_json(shown).decode()
         if len(text) <= MESSAGE_LENGTH:
             return text
-        return msgspec.json.encode(self._shown(message, 2)).decode()[:MESSAGE_LENGTH]
+        return _as_json(self._shown(message, 2)).decode()[:MESSAGE_LENGTH]
 
     def answer(self, value: object) -> str:
         """An answer by its type and as JSON; the empty string for None.
@@ -72,91 +83,118 @@ class Renderer:
         match value:
             case None:
                 return ""
-            case outcome.Value(found) | outcome.Error(found):
-                return f"{type(value).__name__} {self.answer(found)}".rstrip()
+            case outcome.Value():
+                return f"Value {self.answer(cast('outcome.Value[object]', value).value)}".rstrip()
+            case outcome.Error(error):
+                return f"Error {self.answer(error)}"
             case _:
                 several = isinstance(value, list | tuple | set | frozenset | Mapping)
-                shown = msgspec.json.encode(self._shown(value, DEPTH, typed=several)).decode()
+                shown = _as_json(self._shown(value, DEPTH, typed=several)).decode()
                 return f"{type(value).__name__} {shown}"[:MESSAGE_LENGTH]
 
-    def _shown(self, value: object, depth: int, *, typed: bool = False) -> object:
+    def _shown(self, value: object, depth: int, typed: bool = False) -> object:
         """As JSON may hold it; `typed` says that it could be of several types, so it says which."""
-        match value:
-            case None | bool() | int() | float():
-                return value
-            case str():
-                return self.text(value)
-            case bytes() | bytearray():
-                return f"<{len(value)} bytes>"
-            case Secret():
-                return "[secret]"
-            case Enum():
-                return self._shown(value.value, depth)
-            case ActorRef():
-                return cast("ActorRef[object]", value).path
-            case PurePath() | UUID() | datetime():
-                return self.text(str(value))
-            case SeptemberError():
-                return self._fields(_told(value).items(), depth, typed=False)
-            case BaseException():
-                return self.text(f"{type(value).__name__}: {value}")
-            case _:
-                return self._compound(value, depth, typed=typed)
+        way = self._ways.get(type(value))
+        if way is None:
+            if len(self._ways) >= _WAYS:
+                self._ways.clear()
+            way = self._ways[type(value)] = self._way(type(value))
+        return way(value, depth, typed)
 
-    def _compound(self, value: object, depth: int, *, typed: bool) -> object:
-        if depth == 0:
-            return f"<{type(value).__name__}>"
-        if isinstance(value, Mapping):
-            return self._fields(cast("Mapping[object, object]", value).items(), depth, typed)
-        if isinstance(value, list | tuple | set | frozenset):
-            items = list(cast("Iterable[object]", value))
-            shown = [self._shown(item, depth - 1, typed=typed) for item in items[:ITEMS]]
-            return [*shown, f"<{len(items) - ITEMS} more>"] if len(items) > ITEMS else shown
-        pairs = _pairs(value)
-        if pairs is None:
-            return _named(value)
-        kind = cast("type", type(value))
-        named = [(TYPE, kind.__name__), *pairs] if typed else pairs
-        return self._fields(named, depth, ambiguous(kind))
+    def _way(self, kind: type[Any]) -> Way:
+        """How to show values of a type: found out once, for there are many values of few types."""
+        return self._flat_way(kind) or self._deep_way(kind)
 
-    def _fields(
-        self, pairs: Iterable[tuple[object, object]], depth: int, typed: bool | frozenset[str]
+    def _flat_way(self, kind: type[Any]) -> Way | None:
+        ways: tuple[tuple[type | tuple[type, ...], Way], ...] = (
+            (_PLAIN, lambda value, _, __: value),
+            (str, lambda value, _, __: self.text(value)),
+            ((bytes, bytearray), lambda value, _, __: f"<{len(value)} bytes>"),
+            (Secret, lambda _, __, ___: "[secret]"),
+            (Enum, lambda value, depth, _: self._shown(value.value, depth)),
+            (ActorRef, lambda value, _, __: value.path),
+            ((PurePath, UUID, datetime), lambda value, _, __: self.text(str(value))),
+            (SeptemberError, lambda value, depth, _: self._mapping(_told(value), depth)),
+            (BaseException, lambda value, _, __: self.text(f"{type(value).__name__}: {value}")),
+        )
+        return next((way for kinds, way in ways if issubclass(kind, kinds)), None)
+
+    def _deep_way(self, kind: type[Any]) -> Way:
+        way, outline = self._compound(kind), f"<{kind.__name__}>"
+        return lambda value, depth, typed: way(value, depth, typed) if depth else outline
+
+    def _compound(self, kind: type[Any]) -> Way:
+        if issubclass(kind, Mapping):
+            return self._mapping
+        if issubclass(kind, list | tuple | set | frozenset):
+            return self._items
+        if structured(kind):
+            return partial(self._fields, _Shape.of(kind))
+        return lambda value, _, __: _named(value)
+
+    def _mapping(
+        self, value: Mapping[object, object], depth: int, typed: bool = False
     ) -> dict[str, object]:
-        """`typed` are the fields of several types, or whether all are."""
         shown: dict[str, object] = {}
-        for key, value in pairs:
-            if len(shown) == ITEMS:
-                break
+        for key, part in islice(value.items(), ITEMS):
             name = self.text(str(key), 100)
-            if isinstance(value, str) and _hides(name):
-                shown[name] = "[secret]" if value else ""
-            else:
-                several = typed if isinstance(typed, bool) else name in typed
-                shown[name] = self._shown(value, depth - 1, typed=several)
+            shown[name] = self._part(_hides(name), part, depth, typed)
         return shown
 
+    def _items(self, value: Collection[object], depth: int, typed: bool) -> list[object]:
+        shown = [self._shown(item, depth - 1, typed) for item in islice(value, ITEMS)]
+        return [*shown, f"<{len(value) - ITEMS} more>"] if len(value) > ITEMS else shown
 
-def _pairs(value: object) -> list[tuple[object, object]] | None:
-    """The fields of a Struct or a dataclass; None for whatever has none."""
-    if isinstance(value, msgspec.Struct):
-        found = ((name, getattr(value, name)) for name in value.__struct_fields__)
-        return [(name, held) for name, held in found if held is not msgspec.UNSET]
-    if is_dataclass(value) and not isinstance(value, type):
-        pairs = [(one.name, _held(one, getattr(value, one.name))) for one in fields(value)]
-        return [(name, held) for name, held in pairs if held is not MISSING]
-    return None
+    def _fields(self, shape: "_Shape", value: object, depth: int, typed: bool) -> dict[str, object]:
+        shown: dict[str, object] = {TYPE: shape.name} if typed else {}
+        for name, hides, several in shape.open:
+            held = getattr(value, name)
+            if held is not msgspec.UNSET:
+                shown[name] = self._part(hides, held, depth, several)
+        for name, default in shape.covered:
+            if getattr(value, name) is not default:
+                shown[name] = HIDDEN
+        return shown
+
+    def _part(self, hides: bool, value: object, depth: int, typed: bool) -> object:
+        if hides and isinstance(value, str):
+            return "[secret]" if value else ""
+        return self._shown(value, depth - 1, typed)
 
 
-def _held(field: Field[object], value: object) -> object:
-    """What is shown of a field; MISSING for a default that is kept out of texts."""
-    if field.repr:
-        return value
-    return MISSING if value is field.default else HIDDEN
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What there is to show of a dataclass or a Struct."""
+
+    name: str
+    open: tuple[tuple[str, bool, bool], ...]
+    """Fields that are shown: whether the name is a credential's, whether it has several types."""
+    covered: tuple[tuple[str, object], ...]
+    """Fields that are kept out of texts, and their defaults, of which nothing is said."""
+
+    @classmethod
+    def of(cls, kind: type[Any]) -> "_Shape":
+        """Look at a type."""
+        several = ambiguous(cast("type", kind))
+        if issubclass(kind, msgspec.Struct):
+            names = kind.__struct_fields__
+            covered: tuple[tuple[str, object], ...] = ()
+        else:
+            found = fields(kind) if is_dataclass(kind) else ()
+            names = tuple(one.name for one in found if one.repr)
+            covered = tuple((one.name, one.default) for one in found if not one.repr)
+        open_ = tuple((name, _hides(name), name in several) for name in names[:ITEMS])
+        return cls(kind.__name__, open_, covered)
 
 
-def _told(error: SeptemberError) -> dict[str, object]:
-    told = {TYPE: type(error).__name__, "code": error.code, "message": error.message}
-    return {**told, "details": error.details, "retry_after": error.retry_after}
+def _told(error: SeptemberError) -> dict[object, object]:
+    return {
+        TYPE: type(error).__name__,
+        "code": error.code,
+        "message": error.message,
+        "details": error.details,
+        "retry_after": error.retry_after,
+    }
 
 
 def _hides(name: str) -> bool:

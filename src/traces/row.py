@@ -57,8 +57,8 @@ class TraceRow(Struct, frozen=True, kw_only=True):
     @property
     def size(self) -> int:
         """About how many bytes it takes in a database, with its indexes."""
-        texts = (self.path, self.message, self.detail, self.message_type, self.task_id)
-        return _OVERHEAD + sum(map(len, texts))
+        texts = len(self.path) + len(self.message) + len(self.detail)
+        return _OVERHEAD + texts + len(self.message_type) + len(self.task_id)
 
 
 _OVERHEAD: Final = 260

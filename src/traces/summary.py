@@ -14,20 +14,26 @@ def summaries(rows: Iterable[TraceRow]) -> list[TraceSummary]:
 
 
 def _summary(rows: Sequence[TraceRow]) -> TraceSummary:
-    first = min(rows, key=lambda row: row.at - row.wait_us)
+    # One pass, and plain: every row that is recorded goes through here.
+    first, task_id, turn_id = rows[0], "", ""
     started_at = first.at - first.wait_us
+    ended_at = failures = slowest_us = 0
+    for row in rows:
+        if row.at - row.wait_us < started_at:
+            first, started_at = row, row.at - row.wait_us
+        ended_at = max(ended_at, row.at + row.handling_us)
+        slowest_us = max(slowest_us, row.handling_us)
+        failures += row.failed
+        task_id = task_id or row.task_id
+        turn_id = turn_id or row.turn_id
     return TraceSummary(
         trace_id=first.trace_id,
         name=first.name,
         started_at=started_at,
-        duration_us=max(row.ended_at for row in rows) - started_at,
+        duration_us=ended_at - started_at,
         spans=len(rows),
-        failures=sum(row.failed for row in rows),
-        slowest_us=max(row.handling_us for row in rows),
-        task_id=_first(row.task_id for row in rows),
-        turn_id=_first(row.turn_id for row in rows),
+        failures=failures,
+        slowest_us=slowest_us,
+        task_id=task_id,
+        turn_id=turn_id,
     )
-
-
-def _first(texts: Iterable[str]) -> str:
-    return next(filter(None, texts), "")

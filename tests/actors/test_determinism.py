@@ -1,10 +1,10 @@
 """Deterministic runs: the same seed gives the same trace. Guards trio's private switch."""
 
-from dataclasses import astuple
 from importlib import import_module
 
 import pytest
 import trio
+from msgspec.structs import astuple
 
 from september.actors import (
     ActorError,

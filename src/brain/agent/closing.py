@@ -5,6 +5,7 @@ becomes part of the transcript, every unanswered tool call gets a result, and th
 why. So a turn can be closed by itself, by the coordinator, or by the next process.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -32,7 +33,8 @@ INTERRUPTED = SeptemberError(
 """The error of a turn whose process ended before it did."""
 
 
-class Ending(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ending:
     """How a turn ends. `error` is set for `errored`; `reason` is what open tools are told."""
 
     phase: Phase
@@ -44,7 +46,8 @@ CANCELLED = Ending("cancelled", "cancelled")
 ABANDONED = Ending("errored", "interrupted", INTERRUPTED)
 
 
-class _Remains(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Remains:
     """What an unfinished turn left: text that was seen but not stored, and open tool calls."""
 
     text: str

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from msgspec import Struct
-
 from ..catalog import Soul
 from ..channels.channel import Channel
 from ..channels.events import MemoryRetrieval, RetrievedItem
@@ -62,7 +60,8 @@ class Context:
         return (*self.messages[: self.at], told, *self.messages[self.at + 1 :])
 
 
-class _Known(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Known:
     """What the brain holds for a turn, read in one go."""
 
     messages: list[ChatMessage]

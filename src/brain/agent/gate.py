@@ -1,5 +1,6 @@
 """The gate before every tool call: the rules, what a person once answered, else the person."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, assert_never
@@ -39,14 +40,16 @@ _WHY: Final[dict[Outcome, str]] = {
 }
 
 
-class Passed(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Passed:
     """The call may run, with these further roots; `judgement` is to be kept when it starts."""
 
     judgement: Judgement
     grants: tuple[Path, ...] = ()
 
 
-class Gate(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Gate:
     """Lets a turn's tool calls through, or says why not."""
 
     workshop: Workshop

@@ -1,8 +1,7 @@
 """Opening a turn: from here on it runs, and its user message is in the transcript."""
 
+from dataclasses import dataclass
 from functools import partial
-
-from msgspec import Struct
 
 from ..channels.channel import Channel
 from ..channels.events import ThreadLifecycle
@@ -15,7 +14,8 @@ from .job import Job
 from .request import TurnRequest
 
 
-class Opening(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Opening:
     """Which messages go out of force (from `supersede`), and under which id the new one goes in.
 
     `adds` is False for a retry: its message is in the transcript already.

@@ -2,11 +2,9 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 from ..channels.events import JsonObject
 from ..security.egress import NetworkPolicy
@@ -21,11 +19,13 @@ YES: Final = frozenset({"yes", "y", "true", "allow", "ok"})
 """Answers that grant permission; anything else does not."""
 
 
-class Allow(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Allow:
     """The call may run."""
 
 
-class Ask(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ask:
     """A person decides. On a yes the call gets `grants` as further roots, for itself alone.
 
     `subject` is what an answer can be remembered for, "" if every call is asked about.
@@ -37,7 +37,8 @@ class Ask(Struct, frozen=True):
     grants: tuple[Path, ...] = ()
 
 
-class Deny(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Deny:
     """The call may not run, whoever asks."""
 
     reason: str
@@ -46,7 +47,8 @@ class Deny(Struct, frozen=True):
 Decision: TypeAlias = Allow | Ask | Deny
 
 
-class Ground(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ground:
     """Where a call would act: the allowed folders, the task's own, the network policy if any."""
 
     roots: Sequence[Path]

@@ -4,9 +4,8 @@ What an answer is for is kept as a digest, with a text for people that holds no 
 """
 
 import hashlib
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
-
-from msgspec import Struct
 
 from ..clock import new_id, now_ms
 from ..store.connection import Connection
@@ -20,7 +19,8 @@ Outcome: TypeAlias = Literal["allowed", "remembered", "granted", "refused", "exp
 _SHOWN: Final = 500
 
 
-class Permit(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Permit:
     """A yes that stands: for this tool and subject, in one task or always. Times in ms."""
 
     permit_id: str
@@ -31,7 +31,8 @@ class Permit(Struct, frozen=True):
     created_at: int
 
 
-class Judgement(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Judgement:
     """What was decided on a call, and why."""
 
     task_id: str

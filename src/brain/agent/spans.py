@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import trio
-from msgspec import Struct
 
 from ..herald.conversation import TextPiece, ThinkingPiece
 from ..herald.model_stream import Completed, ModelPiece
@@ -17,7 +16,8 @@ PIECES_KEPT: Final = 400
 """Pieces of one answer whose times are kept; a longer answer is kept coarser."""
 
 
-class TurnSpan(Struct):
+@dataclass(slots=True)
+class TurnSpan:
     """A turn, from its seat to its last event."""
 
     task_id: str
@@ -87,7 +87,8 @@ class ChatSpan:
         self.cache_hit_alert = end.cache_alert is not None
 
 
-class ToolSpan(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ToolSpan:
     """One tool call, from its turn among the others to its answer."""
 
     task_id: str
@@ -97,7 +98,8 @@ class ToolSpan(Struct, frozen=True):
     input: object
 
 
-class GateSpan(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class GateSpan:
     """A call that is not simply free: the rule it falls under, and what it would do."""
 
     task_id: str
@@ -108,7 +110,8 @@ class GateSpan(Struct, frozen=True):
     reason: str
 
 
-class WaitSpan(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class WaitSpan:
     """A wait for a person."""
 
     task_id: str

@@ -1,6 +1,7 @@
 """What a connection offers and answers: actions, resources, prompts, and pieces of content."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
@@ -25,14 +26,16 @@ class Action(Struct, frozen=True, kw_only=True):
         return f"{self.server}.{self.name}"
 
 
-class Attachment(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Attachment:
     """Content that is no text: `data` with its media type."""
 
     media_type: str
     data: bytes
 
 
-class Content(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Content:
     """What a server answered. `failed` means that the server itself says so.
 
     The model sees `limit` characters of the text.
@@ -44,14 +47,16 @@ class Content(Struct, frozen=True):
     limit: int = OUTPUT_LIMIT
 
 
-class Listed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Listed:
     """A resource (`name` is its URI) or a prompt."""
 
     name: str
     description: str
 
 
-class Progress(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Progress:
     """How far a call is; `total` None when the server does not say."""
 
     done: float
@@ -68,7 +73,8 @@ class AskOnBehalf(Protocol):
     async def __call__(self, question: str, options: tuple[str, ...]) -> Answer: ...
 
 
-class Caller(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Caller:
     """On whose behalf a call is made: where its progress and its questions go."""
 
     ask: AskOnBehalf | None = None

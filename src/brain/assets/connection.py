@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, TypeAlias, assert_never
 
 import trio
-from msgspec import Struct
 
 from ...actors import Actor, Later, Message, Reply
 from ...errors import SeptemberError
@@ -28,30 +27,33 @@ class CallAction(Message["Content | SeptemberError"]):
     caller: Caller = field(default=NOBODY, repr=False)
 
 
-class ListReadable(
-    Message["tuple[tuple[Listed, ...], tuple[Listed, ...]] | SeptemberError"], Struct, frozen=True
-):
+@dataclass(frozen=True, slots=True)
+class ListReadable(Message["tuple[tuple[Listed, ...], tuple[Listed, ...]] | SeptemberError"]):
     """The server's resources and its prompts."""
 
 
-class ReadResource(Message["Content | SeptemberError"], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ReadResource(Message["Content | SeptemberError"]):
     """Read a resource by its URI."""
 
     uri: str
 
 
-class GetPrompt(Message["Content | SeptemberError"], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class GetPrompt(Message["Content | SeptemberError"]):
     """A prompt, filled in."""
 
     prompt: str
     arguments: dict[str, str]
 
 
-class AwaitSettled(Message[Standing], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AwaitSettled(Message[Standing]):
     """How the line stands, once it is connected or has failed to."""
 
 
-class Redial(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Redial(Message[None]):
     """Something has been done about the last failure: try again now."""
 
 
@@ -62,7 +64,8 @@ ConnectionMessage: TypeAlias = (
 Dial: TypeAlias = Callable[[], AbstractAsyncContextManager[tuple[Any, Any]]]
 
 
-class Wiring(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Wiring:
     """What one connection is made of."""
 
     definition: ServerDefinition

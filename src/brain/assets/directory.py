@@ -1,17 +1,15 @@
 """The Asset Directory: which servers are known and connected, and which actions they offer."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, assert_never
 
-from msgspec import Struct
-from msgspec.structs import replace
+import structlog
 
 from ...actors import Actor, ActorRef, DynamicRef, Later, Message, Reply
 from ...errors import SeptemberError
-from ...logs import get_logger
 from ..channels.events import JsonObject
 from ..clock import iso
 from ..store.database import Database
@@ -27,10 +25,11 @@ from .line import LineState, Standing
 from .rows import ConnectionRow
 from .vault import Vault
 
-_log = get_logger("september.assets")
+_log = structlog.get_logger("september.assets")
 
 
-class ServerInfo(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
     """A server as GET /assets/servers shows it."""
 
     server_name: str
@@ -40,7 +39,8 @@ class ServerInfo(Struct, frozen=True):
     status: str
 
 
-class ConnectionInfo(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
     """A connection as GET /assets/connections shows it. `problem` says why it is not connected."""
 
     ref_id: str
@@ -69,44 +69,52 @@ class CompleteOauth(Message["Connected | SeptemberError"]):
     issuer: str = ""
 
 
-class Disconnect(Message["None | SeptemberError"], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Disconnect(Message["None | SeptemberError"]):
     """Revoke and remove a connection."""
 
     ref_id: str
 
 
-class ListServers(Message[tuple[ServerInfo, ...]], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ListServers(Message[tuple[ServerInfo, ...]]):
     """All servers that are known."""
 
 
-class ListConnections(Message[tuple[ConnectionInfo, ...]], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ListConnections(Message[tuple[ConnectionInfo, ...]]):
     """All connections, oldest first."""
 
 
-class ListActions(Message[tuple[Action, ...]], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ListActions(Message[tuple[Action, ...]]):
     """What the connected servers offer now."""
 
 
-class Reach(Message["ActorRef[ConnectionMessage] | SeptemberError"], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Reach(Message["ActorRef[ConnectionMessage] | SeptemberError"]):
     """The connection to a server."""
 
     server_name: str
 
 
-class UseServers(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class UseServers(Message[None]):
     """Use these definitions of the catalog from now on."""
 
     servers: tuple[ServerDefinition, ...]
 
 
-class StandingChanged(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StandingChanged(Message[None]):
     """A line is connected, was lost, or offers other actions."""
 
     ref_id: str
     standing: Standing
 
 
-class CountDown(Message[int], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CountDown(Message[int]):
     """How many connections that should be up are not."""
 
 
@@ -123,7 +131,8 @@ _STATUS: Final = {
 }
 
 
-class Staff(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Staff:
     """Who the directory works with. `open_*` start the actor of a connection, or find it."""
 
     database: Database

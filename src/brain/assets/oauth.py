@@ -9,6 +9,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 from urllib.parse import quote_plus, urlencode
 
@@ -27,13 +28,15 @@ _ERROR_CODE: Final = re.compile(r"[a-z_]{1,40}")
 _DEAD: Final = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
 
 
-class Dead(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Dead:
     """The credential is of no use any more: a person must connect again."""
 
     reason: str
 
 
-class Later(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Later:
     """The server could not answer: the credential is kept. Seconds to wait, if it said so."""
 
     reason: str

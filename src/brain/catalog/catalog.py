@@ -4,12 +4,11 @@ So a reload never half-applies: either everything in the folder is in force, or 
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files as resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-
-from msgspec import Struct
 
 from ...errors import ConfigError
 from .agents import Agent, Soul, load_agents
@@ -21,7 +20,8 @@ from .tools import CatalogTool, load_tools
 DEFAULT_AGENT = "assistant"
 
 
-class Catalog(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Catalog:
     """Everything the catalog folder defines but the servers; `root` is where it was read."""
 
     agents: Mapping[str, Agent]

@@ -1,11 +1,12 @@
 """A frame: one event with its id, ready for the wire."""
 
-from msgspec import Struct
+from dataclasses import dataclass
 
 from .events import Event, closes, encode
 
 
-class Frame(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Frame:
     """One logged event. `wire` is its whole SSE frame; `closing` says that its turn ends here."""
 
     id: int

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
 import trio
-from msgspec import Struct
 
 from ...actors import Actor, ActorRef, Message, Reply
 from ...errors import SeptemberError
@@ -46,7 +45,8 @@ class Append(Message["int | SeptemberError"]):
     also: Work | None = field(default=None, repr=False)
 
 
-class Subscription(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Subscription:
     """Live frames after `head`. `recent` holds the frames in (after, head] when `complete`.
 
     `live` ends when the subscriber lagged too far or the log restarted: read on from the brain.
@@ -59,20 +59,23 @@ class Subscription(Struct, frozen=True):
     live: "trio.MemoryReceiveChannel[Frames]"
 
 
-class Subscribe(Message[Subscription], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Subscribe(Message[Subscription]):
     """Follow one task, or all of them (None), from the id `after`."""
 
     task_id: str | None
     after: int
 
 
-class Unsubscribe(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Unsubscribe(Message[None]):
     """Stop following."""
 
     key: int
 
 
-class IsFollowed(Message[bool], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class IsFollowed(Message[bool]):
     """Whether anybody follows this task now."""
 
     task_id: str

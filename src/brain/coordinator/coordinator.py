@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, TypeAlias, assert_never
 
-import msgspec
+import structlog
 import trio
 
 from ...actors import (
@@ -21,7 +21,6 @@ from ...actors import (
     work_span,
 )
 from ...errors import SeptemberError
-from ...logs import get_logger
 from ...traces.recorder import joining
 from ..agent import closing, opening
 from ..agent.closing import ABANDONED, CANCELLED, Ending
@@ -40,12 +39,13 @@ from .records import NewTurn, OpenTurn
 from .seating import SlotSeat
 from .slots import Admit, CountSlots, Full, Release, SlotMessage
 
-_log = get_logger("september.coordinator")
+_log = structlog.get_logger("september.coordinator")
 
 OnBusy: TypeAlias = Literal["reject", "queue", "interrupt"]
 
 
-class Accepted(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Accepted:
     """A turn that runs or will. Its events are those of `turn_id` with ids above `after`.
 
     `attached` says that it had been started before, under the same Idempotency-Key.
@@ -68,26 +68,30 @@ class StartTurn(Message["Accepted | SeptemberError"]):
     media: tuple[MediaItem, ...] = field(default=(), repr=False)
 
 
-class Stopped(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Stopped:
     """What a cancel did. `turn_id` is None when nothing ran."""
 
     turn_id: str | None
 
 
-class CancelTask(Message[Stopped], msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CancelTask(Message[Stopped]):
     """End the task's running turn; those that wait behind it are cancelled too."""
 
     task_id: str
 
 
-class TurnDown(Message[None], msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TurnDown(Message[None]):
     """A Turn actor is gone; `crash` is why, if it did not end by itself."""
 
     turn_id: str
     crash: Exception | None
 
 
-class Activity(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Activity:
     """What is going on: turns that run, that wait for a slot, that wait for a person."""
 
     running: int
@@ -95,19 +99,23 @@ class Activity(msgspec.Struct, frozen=True):
     asking: int
 
 
-class CountTurns(Message[Activity], msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CountTurns(Message[Activity]):
     """How many turns run and wait."""
 
 
-class Drain(Message[None], msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Drain(Message[None]):
     """Accept nothing more."""
 
 
-class Abandon(Message[None], msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Abandon(Message[None]):
     """Close every turn that still runs; what waits for a person is taken up after a restart."""
 
 
-class GetCatalog(Message[Catalog], msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class GetCatalog(Message[Catalog]):
     """The catalog in force."""
 
 
@@ -123,12 +131,13 @@ CoordinatorMessage: TypeAlias = (
 )
 
 
-class _Task(msgspec.Struct):
+@dataclass(slots=True)
+class _Task:
     """A task with a turn: the one that runs, and those behind it."""
 
     running: NewTurn
     ref: ActorRef[TurnMessage]
-    line: deque[NewTurn] = msgspec.field(default_factory=deque[NewTurn])
+    line: deque[NewTurn] = field(default_factory=deque[NewTurn])
 
 
 class Coordinator(Actor[CoordinatorMessage]):

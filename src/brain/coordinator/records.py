@@ -1,6 +1,7 @@
 """Turns and tasks in the brain, as the coordinator keeps them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -15,7 +16,8 @@ TITLE_LENGTH = 80
 """Characters of the first message that name a conversation."""
 
 
-class NewTurn(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class NewTurn:
     """A turn that was accepted."""
 
     turn_id: str
@@ -25,7 +27,8 @@ class NewTurn(msgspec.Struct, frozen=True):
     trace_id: str
 
 
-class OpenTurn(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class OpenTurn:
     """A turn without an ending. `asks` says that it waits for a person."""
 
     turn: NewTurn

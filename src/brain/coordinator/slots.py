@@ -1,27 +1,30 @@
 """Task slots: how many turns may run at once, and who is next in line."""
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 import trio
-from msgspec import Struct
 
 from ...actors import Actor, Later, Message, Reply
 
 
-class Admission(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Admission:
     """Where a turn stands: `ahead` is 0 when it runs now."""
 
     ahead: int
 
 
-class Full(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Full:
     """No slot is free and the line is full; `waiting` turns stand in it."""
 
     waiting: int
 
 
-class Admit(Message[Admission | Full], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Admit(Message[Admission | Full]):
     """Ask for a slot; asking twice is the same as asking once.
 
     `always` joins the line however long it is: for a turn that has already been accepted.
@@ -31,26 +34,30 @@ class Admit(Message[Admission | Full], Struct, frozen=True):
     always: bool = False
 
 
-class AwaitSlot(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AwaitSlot(Message[None]):
     """Wait until this admitted turn has its slot; a turn that was never admitted is, first."""
 
     turn: str
 
 
-class Release(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Release(Message[None]):
     """Give the slot, or the place in the line, back; the longest waiter moves up."""
 
     turn: str
 
 
-class Occupancy(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Occupancy:
     """How many turns hold a slot and how many wait for one."""
 
     running: int
     waiting: int
 
 
-class CountSlots(Message[Occupancy], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CountSlots(Message[Occupancy]):
     """How busy the slots are."""
 
 

@@ -6,23 +6,23 @@ before the request is found.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, assert_never
 
+import structlog
 import trio
-from msgspec import Struct
 
 from ...actors import Actor, Later, Message, Reply
 from ...errors import SeptemberError
-from ...logs import get_logger
 from ..herald.embeddings import Embeddings
 from ..memory.vectors import made_space
 from ..store.database import Database
 from . import rows, walk
 from .walk import ReadFile, Stamp
 
-_log = get_logger("september.files")
+_log = structlog.get_logger("september.files")
 
 MOST_FILES: Final = 50_000
 """Files of one root that are looked at."""
@@ -35,30 +35,35 @@ _FIRST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 60.0
 
 
-class Refresh(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Refresh(Message[None]):
     """Look at a root again; answered when a pass that began afterwards is over."""
 
     root: Path
 
 
-class PassOver(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class PassOver(Message[None]):
     """A pass is over; told by the indexer to itself."""
 
     root: Path
 
 
-class Embedded(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Embedded(Message[None]):
     """Every chunk had its vector; told by the indexer to itself."""
 
 
-class Passing(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Passing:
     """How far the running pass is: files read of those that had changed."""
 
     done: int
     changed: int
 
 
-class GetPassing(Message[Passing | None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class GetPassing(Message[Passing | None]):
     """How far the pass over a root is; None when none runs."""
 
     root: Path
@@ -67,7 +72,8 @@ class GetPassing(Message[Passing | None], Struct, frozen=True):
 FileIndexerMessage: TypeAlias = Refresh | PassOver | Embedded | GetPassing
 
 
-class _Pass(Struct):
+@dataclass(slots=True)
+class _Pass:
     """A pass over a root: counts while it runs, an event for its end."""
 
     over: trio.Event

@@ -1,9 +1,8 @@
 """Searching the file index: by words and by meaning, fused by rank, the best place of each file."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from ..memory.fact_search import NEAR_ENOUGH, by_rank
 from ..memory.vectors import Sight, VectorIndex
@@ -24,7 +23,8 @@ _WIDER: Final = 4
 """So many times the pool of nearest vectors are looked at: some belong to other folders."""
 
 
-class FileHit(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class FileHit:
     """A file that was found, with its best place. `score` compares within one search only."""
 
     path: str
@@ -33,7 +33,8 @@ class FileHit(Struct, frozen=True):
     score: float
 
 
-class _Row(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Row:
     path: str
     first_line: int
     text: str

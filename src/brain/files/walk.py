@@ -7,11 +7,10 @@ there in between, and what it leads to is not to be found by a search.
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
-
-from msgspec import Struct
 
 LARGEST: Final = 2**20
 """Bytes of a file that is searched; a larger one is data rather than text to read."""
@@ -30,14 +29,16 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Stamp(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Stamp:
     """By which a file is taken to be unchanged."""
 
     size: int
     mtime_ns: int
 
 
-class Chunk(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Chunk:
     """Some lines of a file, counted from 1."""
 
     first_line: int
@@ -45,7 +46,8 @@ class Chunk(Struct, frozen=True):
     text: str
 
 
-class ReadFile(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ReadFile:
     """A file that was read: its chunks, or why it has none (`skipped`)."""
 
     path: str

@@ -1,8 +1,7 @@
 """The assistant message while it streams in: blocks that open, grow, close, and the result."""
 
+from dataclasses import dataclass, field
 from uuid import uuid4
-
-from msgspec import Struct, field
 
 from ..channels.events import JsonObject
 from .arguments import parse_arguments
@@ -22,7 +21,8 @@ from .conversation import (
 from .naming import ToolNames
 
 
-class Draft(Struct):
+@dataclass(slots=True)
+class Draft:
     """A block under construction. `text` holds a tool call's arguments as JSON fragments.
 
     `given` are arguments that came whole, as an object; fragments win over them.

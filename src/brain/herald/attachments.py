@@ -5,9 +5,8 @@ to be called, because a fallback may take other forms than the model before it.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
-
-from msgspec import Struct
 
 from .conversation import (
     AudioBlock,
@@ -24,7 +23,8 @@ PDF: Final = "application/pdf"
 _IMAGES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 
 
-class Carriage(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Carriage:
     """What a provider's wire carries: media types in the message, kinds of block by their URL."""
 
     types: frozenset[str]
@@ -76,7 +76,8 @@ def in_place_of(block: MediaBlock, reason: str) -> TextBlock:
     return TextBlock(f"[The {kind_of(block)}{name} that was attached here is left out: {reason}]")
 
 
-class LeftOut(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class LeftOut:
     """Media that a call went without. `media` is its id in the brain, or its URL."""
 
     media: str
@@ -84,7 +85,8 @@ class LeftOut(Struct, frozen=True):
     reason: str
 
 
-class Prepared(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Prepared:
     """A request whose media the provider takes, and what had to stay behind."""
 
     request: ModelRequest

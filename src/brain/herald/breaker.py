@@ -1,10 +1,9 @@
 """Circuit breaker: stops calling a provider that keeps failing, and finds out when it is back."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
-
-from msgspec import Struct
 
 
 class BreakerState(Enum):
@@ -37,7 +36,8 @@ MOVES: Final[Mapping[tuple[BreakerState, Signal], BreakerState]] = {
 """Every move there is. Calls begun before the breaker opened cannot move an OPEN one."""
 
 
-class BreakerPolicy(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
     """`threshold` failures in a row open the breaker; it cools for `cool_s` seconds."""
 
     threshold: int = 5

@@ -3,11 +3,11 @@
 import sys
 from array import array
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Protocol, TypeAlias, TypeVar, assert_never
 
 import trio
-from msgspec import Struct, field
 
 from ...actors import Actor, ActorRef, Later, Message, Reply
 from ...errors import SeptemberError
@@ -61,19 +61,22 @@ def unit(values: Sequence[float]) -> Vector:
     return packed.tobytes()
 
 
-class EmbeddingFailed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class EmbeddingFailed:
     """The embedder's provider failed; the caller may try again later."""
 
     error: ProviderError
 
 
-class Embed(Message[tuple[Vector, ...] | EmbeddingFailed], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Embed(Message[tuple[Vector, ...] | EmbeddingFailed]):
     """Embed texts that will be stored."""
 
     texts: tuple[str, ...]
 
 
-class EmbedQuery(Message[Vector | EmbeddingFailed], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class EmbedQuery(Message[Vector | EmbeddingFailed]):
     """Embed a text to search with; see `Embedder.embed_query` for `weights`."""
 
     text: str
@@ -115,12 +118,14 @@ async def _embed_query(
         return EmbeddingFailed(error)
 
 
-class _Request(Struct, eq=False):
+@dataclass(slots=True, eq=False)
+class _Request:
     texts: tuple[str, ...]
     answer: tuple[Vector, ...] | EmbeddingFailed | None = None
 
 
-class Batches(Struct):
+@dataclass(slots=True)
+class Batches:
     """Joins concurrent requests. Whoever holds the lock works for all that wait.
 
     A request stays pending until its batch is done, so a worker that is cancelled leaves the
@@ -168,7 +173,8 @@ class Batches(Struct):
         self._pending = [request for request in self._pending if request.answer is None]
 
 
-class Embeddings(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Embeddings:
     """What the memory holds: the embedder behind its actor, and the space its vectors live in."""
 
     ref: ActorRef[EmbedderMessage]

@@ -1,9 +1,9 @@
 """Herald: chooses the model for a call, keeps the token quota, and knows how calls are going."""
 
+from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 import trio
-from msgspec import Struct
 
 from ...actors import Actor, Message, Reply
 from ..channels.events import CacheHitRatioAlert
@@ -16,7 +16,8 @@ from .retry import is_providers_own
 from .route import Models, Role, Target
 
 
-class HeraldPolicy(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class HeraldPolicy:
     """`quota_tokens` per `quota_window_s` seconds (0: none); `cache` None turns the monitor off."""
 
     models: Models
@@ -25,13 +26,15 @@ class HeraldPolicy(Struct, frozen=True):
     cache: CachePolicy | None = None
 
 
-class Route(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Route:
     """The targets to try, in order."""
 
     targets: tuple[Target, ...]
 
 
-class QuotaUsedUp(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class QuotaUsedUp:
     """No call before `retry_after` seconds: `used` of `limit` tokens are spent."""
 
     used: int
@@ -39,7 +42,8 @@ class QuotaUsedUp(Struct, frozen=True):
     retry_after: float
 
 
-class LlmHealth(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class LlmHealth:
     """Whether the last model call that says something about a provider succeeded.
 
     `fault` and `target` say why not; `cache_hit_ratio` is None before anything could be cached.
@@ -52,28 +56,32 @@ class LlmHealth(Struct, frozen=True):
     quota_used: int = 0
 
 
-class ChooseRoute(Message[Route | QuotaUsedUp], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChooseRoute(Message[Route | QuotaUsedUp]):
     """Ask who answers a call of this role; `model` is one an agent names itself."""
 
     role: Role
     model: str | None = None
 
 
-class RecordUsage(Message[CacheHitRatioAlert | None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RecordUsage(Message[CacheHitRatioAlert | None]):
     """A call succeeded. The answer is an alert to pass on, if there is one."""
 
     target: Target
     usage: TokenUsage
 
 
-class RecordFailure(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RecordFailure(Message[None]):
     """An attempt failed."""
 
     target: Target
     fault: Fault
 
 
-class GetHealth(Message[LlmHealth], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class GetHealth(Message[LlmHealth]):
     """Ask how model calls are going."""
 
 

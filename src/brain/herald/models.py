@@ -10,9 +10,8 @@ listed has no cost: a wrong price is worse than none.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from .conversation import TokenUsage
 
@@ -23,7 +22,8 @@ SCRIPTED: Final = "scripted"
 """The provider that is no language model; its calls cost nothing."""
 
 
-class Rates(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Rates:
     """US dollars per million tokens. A cache rate of None is charged as `input`: an upper bound."""
 
     input: float
@@ -32,14 +32,16 @@ class Rates(Struct, frozen=True):
     cache_write: float | None = None
 
 
-class LongPrompt(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class LongPrompt:
     """Rates for a whole request whose prompt exceeds `above` tokens."""
 
     above: int
     rates: Rates
 
 
-class ModelFacts(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
     """One model. `window` is its context window in tokens, None if it could not be read."""
 
     window: int | None

@@ -5,17 +5,18 @@ what turns share (client, circuit breaker, concurrency limit, the pause after a 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
 import trio
-from msgspec import Struct, field
 
 from ...actors import Actor, Later, Message, Reply
 from .breaker import Breaker, BreakerPolicy, BreakerState
 from .provider import Fault, Provider
 
 
-class ProviderLimits(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ProviderLimits:
     """Calls at once, and in seconds the pause after a 429 without Retry-After and the longest.
 
     A longer Retry-After is not obeyed by everybody in advance: after `longest_pause_s` one more
@@ -28,38 +29,44 @@ class ProviderLimits(Struct, frozen=True):
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
 
 
-class Permit(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Permit:
     """The call may go ahead with this client; `Finish` gives the permit back."""
 
     provider: Provider
 
 
-class Refusal(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Refusal:
     """The call would fail now. RATE_LIMITED is a pause, UNAVAILABLE an open breaker."""
 
     fault: Fault
     retry_after: float
 
 
-class Succeeded(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Succeeded:
     """The stream reached its end."""
 
 
-class Failed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Failed:
     """The call failed; `retry_after` is the provider's wish in seconds."""
 
     fault: Fault
     retry_after: float | None = None
 
 
-class Abandoned(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Abandoned:
     """The caller left: it was cancelled, or had enough. Says nothing about the provider."""
 
 
 Outcome: TypeAlias = Succeeded | Failed | Abandoned
 
 
-class ProviderStatus(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
     """Where a provider stands; `paused_s` is what is left of the pause after a 429."""
 
     name: str
@@ -69,20 +76,23 @@ class ProviderStatus(Struct, frozen=True):
     paused_s: float
 
 
-class Acquire(Message[Permit | Refusal], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Acquire(Message[Permit | Refusal]):
     """Ask to make a call; waits in line while too many run. `ticket` is the caller's own id."""
 
     ticket: str
 
 
-class Finish(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Finish(Message[None]):
     """Give a permit back, or leave the line. Sent for every ticket, whatever became of it."""
 
     ticket: str
     outcome: Outcome
 
 
-class Inspect(Message[ProviderStatus], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Inspect(Message[ProviderStatus]):
     """Ask where the provider stands."""
 
 

@@ -1,15 +1,15 @@
 """The Learning Centre: the actor that learns from tasks when they have become idle."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias, assert_never
 
+import structlog
 import trio
-from msgspec import Struct
 
 from ...actors import Actor, ActorError, Later, Message, Reply
 from ...errors import SeptemberError
-from ...logs import get_logger
 from ..clock import now_ms
 from ..store.database import Database
 from . import passes
@@ -17,20 +17,22 @@ from .material import Waiting
 from .passes import Pass
 from .study import Study
 
-_log = get_logger("september.learning")
+_log = structlog.get_logger("september.learning")
 
 LEAST_S: Final = 0.05
 """The shortest rest between two rounds, in seconds."""
 
 
-class Timing(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Timing:
     """Idle time before a task is learned from, and the longest that it waits; seconds."""
 
     idle_s: float
     interval_s: float
 
 
-class Standing(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Standing:
     """How learning stands: what waits, what runs, and the last passes, newest first."""
 
     waiting: tuple[Waiting, ...]
@@ -47,35 +49,41 @@ class Standing(Struct, frozen=True):
         return not self.passes or self.passes[0].status != "failed"
 
 
-class Tick(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Tick(Message[None]):
     """Look for what is due."""
 
 
-class Rested(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Rested(Message[None]):
     """A round is over; the next one is due in `seconds`."""
 
     seconds: float
 
 
-class Learn(Message[tuple[Pass, ...]], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Learn(Message[tuple[Pass, ...]]):
     """Learn now, from one task or from all that wait, however busy they are."""
 
     task_id: str | None = None
 
 
-class LearnSoon(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class LearnSoon(Message[None]):
     """A task's turns leave its context: learn from it without waiting for it to be idle."""
 
     task_id: str
 
 
-class Undo(Message["Pass | SeptemberError"], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Undo(Message["Pass | SeptemberError"]):
     """Take a pass back."""
 
     pass_id: str
 
 
-class GetStanding(Message[Standing], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class GetStanding(Message[Standing]):
     """How learning stands."""
 
 

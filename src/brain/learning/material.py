@@ -1,5 +1,6 @@
 """What there is to learn from: finished turns and signals that no pass has taken up yet."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -11,7 +12,8 @@ STEPS: Final = 40
 """Turns and signals that one pass takes up; what is left waits for the next."""
 
 
-class Turn(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Turn:
     """A finished turn: what the person wrote, what was answered, which tools ran. Times are ms."""
 
     trajectory_id: str
@@ -28,7 +30,8 @@ class Turn(msgspec.Struct, frozen=True):
         return f"{self.asked}\n{self.answered}"
 
 
-class Signal(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Signal:
     """What a person thought of a turn or task; `about` is what they had asked there."""
 
     id: int
@@ -39,7 +42,8 @@ class Signal(msgspec.Struct, frozen=True):
     at: int
 
 
-class Waiting(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Waiting:
     """A task with something to learn from. Times are ms; `due` is when the next pass may begin."""
 
     task_id: str

@@ -1,6 +1,7 @@
 """Passes in the brain: begun, drawn, applied step by step, ended; and taken back."""
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -45,7 +46,8 @@ class Report(Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class Pass(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Pass:
     """A pass. Times are ms; `trace_id` names the trace of the pass, which all its rows cite.
 
     `applied` of its `steps` are written to memory.
@@ -63,7 +65,8 @@ class Pass(msgspec.Struct, frozen=True):
     applied: int
 
 
-class Step(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Step:
     """One turn or signal of a pass. `draft` is None until it was drawn."""
 
     number: int

@@ -5,10 +5,8 @@ conditions, quotations and code say nothing. The rules are English; other langua
 """
 
 import re
-from functools import cache
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
-
-from msgspec import Struct
 
 USER: Final = "user"
 """The subject of what a person says about themself."""
@@ -16,7 +14,8 @@ USER: Final = "user"
 Kind: TypeAlias = Literal["fact", "preference", "decision", "rule", "note"]
 
 
-class Tie(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Tie:
     """How somebody stands to somebody: `one` is the `relation` of `other`, or does it."""
 
     one: str
@@ -24,7 +23,8 @@ class Tie(Struct, frozen=True):
     other: str
 
 
-class Statement(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Statement:
     """One thing that was stated. `sentence` is how it was said."""
 
     sentence: str
@@ -34,10 +34,11 @@ class Statement(Struct, frozen=True):
     tie: Tie | None = None
 
 
-class _Form(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Form:
     """A form of sentence, and what it states; `{…}` are groups of the pattern."""
 
-    pattern: str
+    pattern: re.Pattern[str]
     subject: str
     content: str
     kind: Kind = "fact"
@@ -69,13 +70,8 @@ def _form(
     subject: str = USER,
     tie: tuple[str, str, str] | None = None,
 ) -> _Form:
-    return _Form(pattern, subject, content, kind, tie)
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """Compiled at its first use: all of them take longer than a hundred modules to load."""
-    return re.compile(pattern + r"(?:,? (?:now|too|as well|by the way|actually|please))*", re.I)
+    whole = re.compile(pattern + r"(?:,? (?:now|too|as well|by the way|actually|please))*", re.I)
+    return _Form(whole, subject, content, kind, tie)
 
 
 _FORMS: Final[tuple[_Form, ...]] = (
@@ -231,7 +227,7 @@ def _stated(clause: str, sentence: str) -> Statement | None:
     if _SUPPOSED.match(said):
         return None
     for form in _FORMS:
-        found = _compiled(form.pattern).fullmatch(said)
+        found = form.pattern.fullmatch(said)
         if found is not None:
             return _filled(form, found, sentence)
     return None

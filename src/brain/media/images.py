@@ -1,9 +1,8 @@
 """Images: looked at, checked and shrunk with Pillow. All of it blocks: call it from a thread."""
 
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
-
-from msgspec import Struct
 
 from .kinds import ADVISED_BYTES, ADVISED_EDGE, MOST_PIXELS
 
@@ -19,7 +18,8 @@ class TooManyPixels(BadImage):
     """An image that would fill the memory once decoded."""
 
 
-class Look(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Look:
     """What an image's header says. Sizes are pixels."""
 
     media_type: str

@@ -20,7 +20,8 @@ class MediaItem:
     data: bytes = field(repr=False)
 
 
-class StoredMedia(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StoredMedia:
     """What is known of an attachment. `refused` has a reason for each provider that refused it.
 
     `pages` is None until its text has been taken out; `problem` says what is missing of it.
@@ -35,7 +36,8 @@ class StoredMedia(msgspec.Struct, frozen=True):
     problem: str
 
 
-class Chunk(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Chunk:
     """A piece of an attachment's text; `label` says where it stands."""
 
     position: int

@@ -1,9 +1,8 @@
 """When one fact about a subject puts another out of force; rules, so that no model is needed."""
 
 import re
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from .words import stems
 
@@ -28,7 +27,8 @@ _FILLER: Final = re.compile(r"\b(?:now|currently|the|a|an|does|do|is|are)\b|[^\w
 _SAME_PLACE: Final = {"moved to": "lives in", "lives at": "lives in", "resides in": "lives in"}
 
 
-class Statement(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Statement:
     """A fact's content, taken apart. `attribute` is empty where several may hold at a time."""
 
     attribute: str

@@ -7,9 +7,8 @@ third, each in turn, and then rounded; `bench/recall.py` measures them (docs/per
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from .dates import named_date
 from .episode_words import Occurrences, occurrences
@@ -33,7 +32,8 @@ B: Final = 0.75
 _ASIDE: Final = re.compile(r"\s*[\[(][^\])]*[\])]\s*$")
 
 
-class Weights(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Weights:
     """What each feature counts."""
 
     words: float = 6.0

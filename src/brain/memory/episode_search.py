@@ -1,8 +1,7 @@
 """Searching episodes: candidates by keyword and by vector, then one ranking over all of them."""
 
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from ..store.connection import Connection
 from .episode_ranking import REACH, WEIGHTS, Weights, rank
@@ -14,7 +13,8 @@ POOL: Final = 20
 """Candidates that each list gives; their neighbours come along."""
 
 
-class Hit(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Hit:
     """An episode that was found. `score` is comparable within one search only."""
 
     episode: Episode

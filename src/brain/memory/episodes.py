@@ -1,6 +1,7 @@
 """Episodes: what happened, as it is remembered."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -11,7 +12,8 @@ from ..store.connection import Connection
 _COLUMNS: Final = "e.id, e.key, e.description, e.value, e.source, e.occurred_at, e.created_at"
 
 
-class Episode(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Episode:
     """One remembered event. `source` says where it comes from; times are milliseconds (UTC)."""
 
     id: str
@@ -37,7 +39,8 @@ READ: Final = 20_000
 """Characters of a value that ranking looks at; the keyword index has them all."""
 
 
-class Origin(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Origin:
     """What a learned row cites: the finished turn, its trace, and the pass that drew it."""
 
     trajectory_id: str

@@ -1,9 +1,8 @@
 """Searching knowledge and the social graph: lists by keyword and by vector, fused by rank."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from ..store.connection import Connection
 from . import knowledge, social
@@ -25,14 +24,16 @@ NEAR_ENOUGH: Final = 0.25
 """Least cosine with which a memory that shares no word with the query is a candidate."""
 
 
-class FactHit(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class FactHit:
     """A fact that was found."""
 
     fact: Fact
     score: float
 
 
-class NodeHit(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class NodeHit:
     """A node that was found, with its edges in force."""
 
     node: Node

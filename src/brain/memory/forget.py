@@ -1,8 +1,7 @@
 """Forgetting: a row leaves every index and stays as a tombstone."""
 
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from ...errors import SeptemberError
 from ..store.connection import Connection
@@ -15,7 +14,8 @@ _TABLES: Final = {
 }
 
 
-class Forgotten(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Forgotten:
     """A memory that no search finds any more. `forgotten_at` is milliseconds (UTC)."""
 
     store: str

@@ -1,21 +1,21 @@
 """The indexer: the actor that gives memories their vectors, in the background."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias, assert_never
 
+import structlog
 import trio
-from msgspec import Struct
 
 from ...actors import Actor, Later, Message, Reply
 from ...errors import SeptemberError
-from ...logs import get_logger
 from ..herald.embeddings import Embeddings
 from ..store.database import Database
 from . import queue
 from .queue import Progress
 
-_log = get_logger("september.memory")
+_log = structlog.get_logger("september.memory")
 
 BATCH: Final = 256
 """Rows for each transaction; nobody's turn waits longer than for one."""
@@ -25,19 +25,23 @@ LONGEST_WAIT_S: Final = 60.0
 """After a failure of the embedder: twice as long each time."""
 
 
-class Wake(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Wake(Message[None]):
     """Something was written."""
 
 
-class Drained(Message[None], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Drained(Message[None]):
     """The queue was empty when it was last looked at; told by the indexer to itself."""
 
 
-class AwaitDrained(Message[Progress], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AwaitDrained(Message[Progress]):
     """Answered when nothing waits any more; give up with a deadline of your own."""
 
 
-class GetProgress(Message[Progress], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class GetProgress(Message[Progress]):
     """How far the vectors are."""
 
 

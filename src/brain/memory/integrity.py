@@ -1,13 +1,14 @@
 """Integrity: do rows, keyword index and vectors agree, and how either is made anew."""
 
-from msgspec import Struct
+from dataclasses import dataclass
 
 from ..store.connection import Connection
 from .shelves import SHELVES, Shelf
 from .vectors import space_number
 
 
-class Finding(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Finding:
     """One store. All but `rows` and `waiting` are 0 where everything agrees.
 
     `waiting` rows are queued for their vector, which is no fault.

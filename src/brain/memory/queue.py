@@ -1,9 +1,8 @@
 """The queue of rows that wait for their vector: written with the row, emptied with the vector."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from ..herald.embeddings import Vector
 from ..store.connection import Connection
@@ -13,14 +12,16 @@ from .vectors import made_space, put
 _SPACE: Final = "embedding_space"
 
 
-class Batch(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Batch:
     """Rows of one store and their texts, by row number."""
 
     shelf: Shelf
     texts: Mapping[int, str]
 
 
-class Progress(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Progress:
     """How far the vectors are: `pending` of `total` rows still wait; `space` is the embedder's."""
 
     space: str

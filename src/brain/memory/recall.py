@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from .episodes import Episode
 
@@ -17,7 +16,8 @@ SHOWN: Final = 600
 _WORD: Final = re.compile(r"\w{2,}")
 
 
-class Recalled(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Recalled:
     """One memory. `score` says how good it is among what was found with it."""
 
     store: str

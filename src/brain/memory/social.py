@@ -1,6 +1,7 @@
 """The social graph: people and things, and how they stand to each other over time."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
@@ -12,7 +13,8 @@ from .episodes import Origin
 _NODE: Final = "n.id, n.name, n.kind, n.description, n.source, n.created_at"
 
 
-class Node(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Node:
     """A person, place or thing. Times are milliseconds (UTC)."""
 
     id: str
@@ -23,7 +25,8 @@ class Node(msgspec.Struct, frozen=True):
     created_at: int
 
 
-class Edge(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Edge:
     """How one node stands to another. It holds until `valid_until`; None: it still does."""
 
     id: str

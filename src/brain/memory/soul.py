@@ -1,5 +1,6 @@
 """The soul: who the assistant is; the catalog's template, and what has grown from it."""
 
+from dataclasses import dataclass
 from hashlib import sha256
 
 import msgspec
@@ -10,7 +11,8 @@ from .episodes import Origin
 from .social import cited
 
 
-class SoulEntry(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class SoulEntry:
     """One thing the soul has taken up. `retired_at` is set when it was given up; milliseconds."""
 
     id: str

@@ -1,9 +1,11 @@
 """Trace rows in the brain: written in batches, bounded by age and by size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import chain
 from typing import Final
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from ...traces.row import TraceRow, TraceSummary
 from ...traces.summary import summaries
@@ -11,24 +13,30 @@ from ..store.connection import Connection
 
 COLUMNS: Final = TraceRow.__struct_fields__
 
-_INSERT: Final = (
-    f"INSERT INTO trace_rows ({', '.join(COLUMNS)}, failed, size)"
-    f" VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"
-)
+_ROWS: Final = f"INSERT INTO trace_rows ({', '.join(COLUMNS)}, failed, size)"
 
-_SUMMARISE: Final = """
+_SUMMARIES: Final = """
 INSERT INTO traces
     (trace_id, name, started_at, ended_at, rows, failures, slowest_us, task_id, turn_id)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+"""
+_ADDED_UP: Final = """
 ON CONFLICT (trace_id) DO UPDATE SET
-    name = CASE WHEN ?3 < started_at OR name = '' THEN ?2 ELSE name END,
-    started_at = min(started_at, ?3),
-    ended_at = max(ended_at, ?4),
-    rows = rows + ?5,
-    failures = failures + ?6,
-    slowest_us = max(slowest_us, ?7),
-    task_id = CASE WHEN task_id = '' THEN ?8 ELSE task_id END,
-    turn_id = CASE WHEN turn_id = '' THEN ?9 ELSE turn_id END
+    name = CASE WHEN excluded.started_at < started_at OR name = '' THEN excluded.name
+        ELSE name END,
+    started_at = min(started_at, excluded.started_at),
+    ended_at = max(ended_at, excluded.ended_at),
+    rows = rows + excluded.rows,
+    failures = failures + excluded.failures,
+    slowest_us = max(slowest_us, excluded.slowest_us),
+    task_id = CASE WHEN task_id = '' THEN excluded.task_id ELSE task_id END,
+    turn_id = CASE WHEN turn_id = '' THEN excluded.turn_id ELSE turn_id END
+"""
+
+_TOGETHER: Final = (64, 8, 1)
+"""Rows of one INSERT: as many as are left of these sizes, so that few statements are prepared.
+
+SQLite gives up Python's lock once for each statement, and a thread beside a busy event loop waits
+up to 5 ms to get it back: 1,000 rows, one by one, could hold the brain's writer for seconds.
 """
 
 PRUNED_AT_ONCE: Final = 500
@@ -45,12 +53,34 @@ def known(connection: Connection, row: TraceRow) -> bool:
 
 def keep(connection: Connection, rows: Sequence[TraceRow]) -> None:
     """Store a batch of rows and bring the summaries of their traces up to date."""
-    connection.executemany(_INSERT, [_values(row) for row in rows])
-    connection.executemany(_SUMMARISE, [_summary(one) for one in summaries(rows)])
+    _insert(connection, _ROWS, len(COLUMNS) + 2, map(_values, rows))
+    _insert(connection, _SUMMARIES, 9, map(_summary, summaries(rows)), _ADDED_UP)
+
+
+def _insert(
+    connection: Connection,
+    into: str,
+    columns: int,
+    rows: Iterable[tuple[str | int, ...]],
+    then: str = "",
+) -> None:
+    flat = list(chain.from_iterable(rows))  # no tuple lives on for the collector to look at
+    done = 0
+    for size in _TOGETHER:
+        values = _placeholders(size, columns)
+        while len(flat) - done >= size * columns:
+            some = flat[done : done + size * columns]
+            connection.execute(f"{into} VALUES {values} {then}", some)
+            done += size * columns
 
 
 def _values(row: TraceRow) -> tuple[str | int, ...]:
-    return (*(getattr(row, name) for name in COLUMNS), int(row.failed), row.size)
+    return (*astuple(row), row.failed, row.size)
+
+
+@cache
+def _placeholders(rows: int, columns: int) -> str:
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
 def _summary(one: TraceSummary) -> tuple[str | int, ...]:

@@ -1,9 +1,8 @@
 """The Engine's actors that can be replayed: how to make a fresh one, and what it takes."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, get_args
-
-from msgspec import Struct
 
 from ...actors import Actor
 from ...config import EngineConfig
@@ -14,7 +13,8 @@ from ...traces.row import TraceRow
 from ..coordinator.slots import SlotMessage, TaskSlots
 
 
-class Replayable(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Replayable:
     """An actor whose answers follow from its settings and its messages alone."""
 
     fresh: Callable[[EngineConfig], Actor[Any]]

@@ -8,6 +8,7 @@ are answered as they were, and the brain is a new file that is thrown away.
 import tempfile
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, get_args
@@ -46,7 +47,8 @@ _BEFORE_FAULT_S: Final = 0.05
 _TEXT: Final = 200
 
 
-class TurnReplay(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TurnReplay:
     """The steps as they were and as they are now, and the first place where they differ."""
 
     recorded: tuple[str, ...]
@@ -91,7 +93,7 @@ def _lent(catalog: Catalog, name: str, tools: frozenset[str]) -> Catalog:
         )
     more = tuple(sorted(tools - set(agent.tools)))
     agents = {**catalog.agents, name: structs.replace(agent, tools=(*agent.tools, *more))}
-    return structs.replace(catalog, agents=agents)
+    return replace(catalog, agents=agents)
 
 
 def _settings(folder: Path, turn: RecordedTurn) -> dict[str, str]:
@@ -164,7 +166,7 @@ class RecordedTools:
             for name in self.names - set(tools)
         }
         return {
-            name: structs.replace(tool, run=partial(self._answer, name))
+            name: replace(tool, run=partial(self._answer, name))
             for name, tool in {**tools, **unknown}.items()
         }
 

@@ -4,6 +4,7 @@ Contract, section 19.16. Events of a turn that runs stay, whatever their age: cl
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -14,7 +15,8 @@ BITE: Final = 250
 """Rows that one transaction removes: some milliseconds of the writer's time."""
 
 
-class Lifetimes(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
     """How long events live after they were written, in seconds; of turns that wait for a person
     as long as their question may."""
 
@@ -22,7 +24,8 @@ class Lifetimes(msgspec.Struct, frozen=True):
     waiting_events_s: float
 
 
-class Sweep(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Sweep:
     """One kind of rows: which of them may go now, and how they go."""
 
     name: str

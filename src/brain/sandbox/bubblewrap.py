@@ -8,11 +8,9 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 from . import seccomp
 from .confining import Confiner
@@ -32,7 +30,8 @@ _SETTINGS: Final = tuple(
 _NETWORK_SETTINGS: Final = ("/etc/resolv.conf", "/etc/hosts", "/etc/services", "/etc/protocols")
 
 
-class View(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class View:
     """What a command may see and write of this machine, besides the system's programs."""
 
     writable: tuple[Path, ...] = ()
@@ -40,7 +39,8 @@ class View(Struct, frozen=True):
     network: bool = False
 
 
-class Bubblewrap(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Bubblewrap:
     """A bubblewrap that works here.
 
     `own_proc`: it may mount a fresh /proc (not in a Docker container with masked paths); else

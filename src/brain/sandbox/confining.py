@@ -5,10 +5,9 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-from msgspec import Struct
 
 from . import landlock
 from .launch import SYSTEM_PATH
@@ -20,7 +19,8 @@ _PRLIMIT: Final = {"x86_64": 302, "aarch64": 261}
 """The number of prlimit64, which perl must be told."""
 
 
-class Confiner(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Confiner:
     """A program that becomes the command: its argv up to its terms, what it needs to see.
 
     `call` goes behind the terms.

@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
-
-from msgspec import Struct
 
 ScrubMode: TypeAlias = Literal["strict", "inherit"]
 
@@ -17,7 +16,8 @@ PASSED_ON: Final = frozenset(
 """Variables of the Engine's own environment that reach a command: none can hold a secret."""
 
 
-class Launch(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Launch:
     """A program to execute.
 
     `limits` are (RLIMIT_ name, value) pairs of each process; `processes` and `memory` (bytes)

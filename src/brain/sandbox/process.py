@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import trio
-from msgspec import Struct
 
 from .guardhouse import Ending, Guard, Guardhouse
 from .launch import Launch
@@ -17,7 +17,8 @@ Sink: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Takes a piece of output."""
 
 
-class Ended(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ended:
     """How a tree ended; `exit_code` is None when it was killed: at its deadline, or `over`."""
 
     exit_code: int | None
@@ -26,7 +27,8 @@ class Ended(Struct, frozen=True):
     duration_ms: int
 
 
-class Job(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Job:
     """A program, its standard input, its time, and who takes its output."""
 
     launch: Launch

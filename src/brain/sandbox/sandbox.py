@@ -2,14 +2,12 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, assert_never
 
 import trio
-from msgspec import Struct
-from msgspec.structs import replace
 
 from ...actors import Actor, ActorRef, Later, Message, Reply
 from ...errors import SeptemberError
@@ -27,7 +25,8 @@ SandboxMode: TypeAlias = Literal["bubblewrap", "none"]
 CONCURRENT: Final = 10
 
 
-class CommandResult(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CommandResult:
     """How a command ended. `exit_code` is None when it was killed.
 
     `output` is stdout and stderr as they came, at most the limit; what was beyond it stands in
@@ -44,7 +43,8 @@ class CommandResult(Struct, frozen=True):
     over: str | None = None
 
 
-class Refusal(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Refusal:
     """Why a command was not run, as a documented error code and what to do about it."""
 
     code: str
@@ -64,20 +64,22 @@ class RunCommand(Message[CommandResult | Refusal]):
     workspace: Path
     roots: tuple[Path, ...]
     timeout_s: float = 120.0
-    environment: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = field(default=())
     readable: tuple[Path, ...] = ()
     given: bytes = field(default=b"", repr=False)
     tell: Tell | None = field(default=None, repr=False, compare=False)
 
 
-class Confinement(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Confinement:
     """What confines commands here: `mode` is bubblewrap, none or unavailable; `detail` why."""
 
     mode: str
     detail: str
 
 
-class Describe(Message[Confinement], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Describe(Message[Confinement]):
     """What confinement is in force."""
 
 
@@ -108,7 +110,8 @@ async def run_command(sandbox: ActorRef[SandboxMessage], command: RunCommand) ->
     return answer
 
 
-class _Ground(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Ground:
     """What every command of this Engine runs on; `wrap` is None without confinement."""
 
     wrap: Bubblewrap | None

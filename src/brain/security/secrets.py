@@ -32,47 +32,84 @@ _FRESH: Final = " "
 
 _KEY: Final = 2
 
+_SHORT: Final = 100
+"""Characters of a text that is worth remembering as one without secrets."""
+
+_CLEAN_KEPT: Final = 1_000
+"""Texts that are remembered: some 150 KB."""
+
 Shapes: TypeAlias = dict[str, list[tuple[str, Shape]]]
 """Each mark and its shape, by the mark's first `_KEY` characters."""
 
 
+class _Knowledge:
+    """What is known of secrets at one time, and short texts that by it hold none."""
+
+    __slots__ = ("_clean", "mark", "shapes")
+
+    def __init__(self, every: Iterable[Shape]) -> None:
+        self.mark = any_mark(every)
+        self.shapes: Shapes = {}
+        for shape in every:
+            for mark in shape.marks:
+                self.shapes.setdefault(mark[:_KEY], []).append((mark, shape))
+        self._clean: set[str] = set()
+
+    def stream(self) -> "StreamScrubber":
+        """Begin a text that will come in pieces."""
+        return StreamScrubber(self.shapes, self.mark)
+
+    def scrub(self, text: str) -> str:
+        """Return `text` with every secret replaced."""
+        # Ids, paths and names come again and again, and every `task-` holds the mark `sk-`.
+        if len(text) > _SHORT:
+            return self._scrubbed(text)
+        if text in self._clean:
+            return text
+        scrubbed = self._scrubbed(text)
+        if scrubbed == text:
+            if len(self._clean) >= _CLEAN_KEPT:
+                self._clean.clear()
+            self._clean.add(text)
+        return scrubbed
+
+    def _scrubbed(self, text: str) -> str:
+        if self.mark.search(text) is None:
+            return text
+        stream = self.stream()
+        return stream.feed(text) + stream.flush()
+
+
 class SecretScrubber:
-    """Knows the shapes of secrets and the Engine's own; makes scrubbers of single streams."""
+    """Knows the shapes of secrets and the Engine's own; makes scrubbers of single streams.
+
+    May be used from any thread: what is learned replaces all that was known at once.
+    """
 
     def __init__(self, values: Iterable[str] = (), shapes: tuple[Shape, ...] = SHAPES) -> None:
         """`values` are exact secrets; those shorter than SHORTEST_VALUE are left alone."""
-        self._values: frozenset[str] = frozenset()
+        self._values = frozenset(values)
         self._further = shapes
-        self._mark: re.Pattern[str]
-        self._shapes: Shapes
-        self._know(frozenset(values))
+        self._known = self._know()
 
     def learn(self, values: Iterable[str]) -> None:
         """Know these exact secrets, too, from the next text on."""
         new = frozenset(values) - self._values
         if new:
-            self._know(self._values.union(new))
+            self._values = self._values.union(new)
+            self._known = self._know()
 
-    def _know(self, values: frozenset[str]) -> None:
-        self._values = values
-        known = sorted(value for value in values if len(value) >= SHORTEST_VALUE)
-        every: tuple[Shape, ...] = (*map(Exactly, known), *self._further)
-        self._mark = any_mark(every)
-        self._shapes = {}
-        for shape in every:
-            for mark in shape.marks:
-                self._shapes.setdefault(mark[:_KEY], []).append((mark, shape))
+    def _know(self) -> _Knowledge:
+        known = sorted(value for value in self._values if len(value) >= SHORTEST_VALUE)
+        return _Knowledge((*map(Exactly, known), *self._further))
 
     def stream(self) -> "StreamScrubber":
         """Begin a text that will come in pieces."""
-        return StreamScrubber(self._shapes, self._mark)
+        return self._known.stream()
 
     def scrub(self, text: str) -> str:
         """Return `text` with every secret replaced."""
-        if self._mark.search(text) is None:
-            return text
-        stream = self.stream()
-        return stream.feed(text) + stream.flush()
+        return self._known.scrub(text)
 
     def scrub_json(self, value: JsonObject) -> JsonObject:
         """Return a copy of a JSON object with every text in it scrubbed, keys included."""

@@ -6,19 +6,20 @@ is. Shapes after the vendors' own documentation and the rules of gitleaks.
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-from msgspec import Struct
 
-
-class Found(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Found:
     """A secret stands up to `end`. If the text ends in it, `more` matches how it may go on."""
 
     end: int
     more: re.Pattern[str] | None = None
 
 
-class Undecided(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Undecided:
     """The text ends too early to tell."""
 
 
@@ -47,7 +48,8 @@ class Shape(Protocol):
         ...
 
 
-class Token(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Token:
     """A run of `alphabet` of at least `least` characters, of which one matches `telling`.
 
     A run of `LONG` characters needs no telling one: words are shorter.
@@ -74,7 +76,8 @@ class Token(Struct, frozen=True):
         return self.telling.search(text, start, end) is not None
 
 
-class Jwt(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Jwt:
     """Three base64url parts, the first two of them JSON objects (`eyJ` is `{"`): RFC 7519."""
 
     marks: tuple[str, ...] = ("eyJ",)
@@ -95,7 +98,8 @@ class Jwt(Struct, frozen=True):
         return None
 
 
-class PrivateKey(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
     """A PEM private key: RFC 7468, and OpenSSH's and PGP's kin."""
 
     marks: tuple[str, ...] = ("-----BEGIN ",)
@@ -118,7 +122,8 @@ class PrivateKey(Struct, frozen=True):
         return Found(stop, _PEM_BODY if stop == len(text) and not final else None)
 
 
-class Exactly(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Exactly:
     """A value the Engine knows. Its first characters serve as the mark."""
 
     value: str

@@ -5,9 +5,8 @@ made keeps working.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Literal
-
-from msgspec import Struct
 
 from ...errors import SeptemberError
 from ..catalog import Skill
@@ -20,7 +19,8 @@ _WEIGHT: Final = 5
 """A skill starts with this trust, which weighs as much as this many runs."""
 
 
-class Shelved(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Shelved:
     """A skill, where it comes from, and the share of its runs that succeed (0 to 1)."""
 
     skill: Skill

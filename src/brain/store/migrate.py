@@ -4,13 +4,13 @@ import hashlib
 import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import apsw
-from msgspec import Struct
 
 from ...errors import ConfigError, SeptemberError
 from .brain_file import BrainFile
@@ -33,7 +33,8 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 """
 
 
-class Migration(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Migration:
     """One file. `checksum` is the SHA-256 of its text, in hex."""
 
     version: int
@@ -49,7 +50,8 @@ class Migration(Struct, frozen=True):
         return f"{self.version:04}_{self.name}"
 
 
-class Applied(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Applied:
     """A migration as the brain remembers it."""
 
     version: int

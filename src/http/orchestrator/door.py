@@ -2,6 +2,7 @@
 
 import re
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
@@ -25,7 +26,8 @@ _ADMIN_HEADER: Final = "x-admin-key"
 _ADMIT: Final = re.compile(r"/engines/(.+)/admit", re.DOTALL)
 
 
-class Caller(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Caller:
     """Who asks: a product, and in an admit the user's Engine, which was looked up with the key."""
 
     product: Product

@@ -1,9 +1,8 @@
 """An endpoint of the orchestrator: what a route takes, answers and refuses."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
-
-from msgspec import Struct
 
 from ...fleet.discovery import Seen
 from ...fleet.instances import Product
@@ -18,7 +17,8 @@ from .door import CALLER
 InputT = TypeVar("InputT", bound=Input)
 
 
-class Exchange(Struct, Generic[InputT], frozen=True):
+@dataclass(frozen=True, slots=True)
+class Exchange(Generic[InputT]):
     """One request on its way through a route."""
 
     desk: Desk
@@ -50,7 +50,8 @@ class Exchange(Struct, Generic[InputT], frozen=True):
 Answer: TypeAlias = Json | Page | Text | Events
 
 
-class Endpoint(Route[InputT], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Endpoint(Route[InputT]):
     """A route of the orchestrator's. A body that is `optional_body` may be left out."""
 
     handler: Callable[[Exchange[InputT]], Awaitable[Answer]]

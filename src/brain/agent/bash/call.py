@@ -1,9 +1,8 @@
 """One command as the rules see it, and what they may ask of the judge."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
-
-from msgspec import Struct
 
 from .places import Here, Places
 from .syntax import Objection
@@ -43,7 +42,8 @@ class Judge(Protocol):
         ...
 
 
-class Call(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Call:
     """A command: `name` without its folder and version, and what stands behind it."""
 
     name: str

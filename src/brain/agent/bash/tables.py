@@ -1,9 +1,8 @@
 """What commands do, as data: which destroy, which overwrite, which run other commands."""
 
 import re
+from dataclasses import dataclass, field
 from typing import Final
-
-from msgspec import Struct
 
 from ..concern import Concern
 
@@ -80,7 +79,8 @@ RUNNING_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
 """Options that make an ordinary command run another one, or remove files."""
 
 
-class Wrapper(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Wrapper:
     """A command that runs the command behind its own options.
 
     `flags` and `valued` are the options known to take no value and one; `operands` is how many
@@ -136,11 +136,12 @@ SSH_RUNS: Final = re.compile(r"(?:-o)?\s*(?:proxy|local|remote|knownhosts)comman
 SHELLS: Final = frozenset("sh bash dash zsh ksh mksh ash rbash".split())
 
 
-class Interpreter(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Interpreter:
     """A language's interpreter: `code` are the options whose value is a program."""
 
     code: frozenset[str]
-    valued: frozenset[str] = frozenset()
+    valued: frozenset[str] = field(default=frozenset())
 
 
 INTERPRETERS: Final[dict[str, Interpreter]] = {

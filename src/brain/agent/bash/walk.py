@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from msgspec import Struct
 from tree_sitter import Node
 
 from .places import Here, joined
@@ -42,7 +42,8 @@ _SHELLS_OUT: Final = re.compile(r"\$\(|`|\$\{")
 _TRANSFORMED: Final = re.compile(r"@[PEAKak]\}$")
 
 
-class Invocation(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Invocation:
     """One simple command. `fed`: its input comes from a pipe or a file.
 
     `texts` are the here-documents and here-strings it reads, None where not known.

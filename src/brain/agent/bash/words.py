@@ -3,10 +3,10 @@
 import glob
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from msgspec import Struct
 from tree_sitter import Node
 
 from .syntax import Objection, text_of
@@ -28,7 +28,8 @@ _SIMPLE: Final = {
 }
 
 
-class Word(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Word:
     """One word. `text` is None when only running it would tell; `prefix` is what is known of it.
 
     `pattern` is the text with quoted glob characters escaped, if an unquoted one remains.
@@ -50,7 +51,8 @@ UNKNOWN: Final = Word(None, splits=True)
 """A word of which nothing is known, not even that it is one."""
 
 
-class _Piece(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Piece:
     """A stretch of a word: literal text, or None for what is not known."""
 
     text: str | None

@@ -5,14 +5,14 @@ whatever happens here, the transcript is as it was.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias, assert_never
 
+import structlog
 import trio
-from msgspec import Struct
 
 from ....actors import Actor, Later, Message, Reply
-from ....logs import get_logger
 from ...herald.gateway import Completed, Gateway
 from ...store.connection import Connection
 from ...store.database import Database
@@ -25,24 +25,27 @@ from .plan import Plan, Room, plan
 from .sizing import BYTES_PER_TOKEN, Scale
 from .summary import NoSummary, Summariser
 
-_log = get_logger("september.compaction")
+_log = structlog.get_logger("september.compaction")
 
 EXTRACT: Final = "extract"
 """The author of a summary that no model wrote."""
 
 
-class Compaction(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Compaction:
     """How the transcript is to be shown, and the model calls that this took."""
 
     condensed: Condensed
     calls: tuple[Completed, ...] = ()
 
 
-class NothingHelps(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class NothingHelps:
     """The transcript cannot be made to fit."""
 
 
-class Compact(Message[Compaction | NothingHelps], Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Compact(Message[Compaction | NothingHelps]):
     """Condense the transcript of a task to `room`; `scale` says how its provider counts."""
 
     task_id: str

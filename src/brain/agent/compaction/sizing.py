@@ -5,6 +5,7 @@ learned from the usage of each call (`Scale`).
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -62,7 +63,8 @@ def _media_size(block: MediaBlock) -> int:
             return IMAGE_TOKENS
 
 
-class Scale(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Scale:
     """Tokens of the provider for each estimated one."""
 
     ratio: float = 1.0

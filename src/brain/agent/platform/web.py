@@ -1,6 +1,7 @@
 """web_fetch and web_search."""
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -25,7 +26,8 @@ _KEPT_S: Final = 600.0
 _RESULTS: Final = 10
 
 
-class _Page(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Page:
     """A page that was read, and when (trio time)."""
 
     url: str

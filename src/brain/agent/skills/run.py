@@ -1,6 +1,7 @@
 """Running a skill by itself: its prompt as one model call, or a script of it in the sandbox."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -61,7 +62,8 @@ async def run_skill(
     return output
 
 
-class Script(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Script:
     """A script of a skill: its name and its text."""
 
     name: str
