@@ -7,8 +7,20 @@ from .cell import Cell, Envelope
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """A message whose work runs beside the inbox. `busy_s` (seconds) is None if not traced."""
+
+    message_type: str
+    busy_s: float | None
+    waiting_on: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One actor or supervisor at one moment. `busy_s` (seconds) is None if idle or not traced."""
+    """One actor or supervisor at one moment. `busy_s` (seconds) is None if idle or not traced.
+
+    `message_type` is that of the message in hand; `beside`, the oldest first, is other work.
+    """
 
     path: str
     state: str
@@ -21,6 +33,7 @@ class Snapshot:
     message_type: str
     busy_s: float | None
     waiting_on: tuple[str, ...]
+    beside: tuple[Work, ...] = ()
 
 
 class Registry:
@@ -63,9 +76,6 @@ class Registry:
 def describe(cell: Cell) -> Snapshot:
     """Describe one actor now."""
     held = cell.current
-    trace = cell.runtime.trace
-    busy = trace.clock() - held.began_at if held is not None and trace is not None else None
-    calls = [call for call in (held.waits or () if held else ()) if isinstance(call, Envelope)]
     return Snapshot(
         path=cell.path,
         state=cell.state.value,
@@ -76,6 +86,19 @@ def describe(cell: Cell) -> Snapshot:
         mailbox_high_water=cell.mailbox.high_water,
         mailbox_capacity=cell.mailbox.capacity,
         message_type=type(held.message).__name__ if held else "",
-        busy_s=busy,
-        waiting_on=tuple(call.cell.path for call in calls),
+        busy_s=_since(held, cell) if held else None,
+        waiting_on=_waits(held) if held else (),
+        beside=tuple(
+            Work(type(one.message).__name__, _since(one, cell), _waits(one))
+            for one in cell.working or ()
+        ),
     )
+
+
+def _since(envelope: Envelope, cell: Cell) -> float | None:
+    trace = cell.runtime.trace
+    return trace.clock() - envelope.began_at if trace is not None else None
+
+
+def _waits(envelope: Envelope) -> tuple[str, ...]:
+    return tuple(call.cell.path for call in envelope.waits or () if isinstance(call, Envelope))

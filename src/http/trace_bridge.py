@@ -1,7 +1,7 @@
 """The trace port's other side: a service's traces and actors, as the routes see them."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Final, Self
@@ -9,7 +9,7 @@ from typing import Final, Self
 import msgspec
 import trio
 
-from ..actors import ActorError, ActorRef, Tree, span_scope
+from ..actors import ActorError, ActorRef, Snapshot, Tree, span_scope
 from ..errors import SeptemberError
 from ..traces.causes import Why
 from ..traces.keeper import Flush, KeeperMessage
@@ -63,7 +63,7 @@ class TraceBridge:
 
     def actors(self) -> ActorList:
         """Every actor now, and how busy it was since the look before."""
-        now, snapshots = time.monotonic(), self._tree.snapshot()
+        now, snapshots = time.monotonic(), _as_a_tree(self._tree.snapshot())
         passed = max(now - self._seen_at, 1e-3)
         rates = [
             ActorRate(path=one.path, per_second=round(handled / passed, 2))
@@ -104,6 +104,18 @@ class TraceBridge:
             return await self._keeper.call(Flush(), timeout=_FLUSH_S)
         except ActorError:
             return Losses()
+
+
+def _as_a_tree(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+    """Each one right below its supervisor, where it may have come long after its siblings did."""
+    born = {one.path: place for place, one in enumerate(snapshots)}
+
+    def line(one: Snapshot) -> list[int]:
+        names = one.path.split("/")
+        above = ("/".join(names[:depth]) for depth in range(1, len(names) + 1))
+        return [born.get(path, 0) for path in above]
+
+    return sorted(snapshots, key=line)
 
 
 class PolledStream:

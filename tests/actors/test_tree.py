@@ -24,7 +24,7 @@ from september.actors import (
 )
 from september.actors.testing import wait_idle
 
-from .probe import Do, Note, Probe, ProbeMessage, probe, sleeping
+from .probe import Do, DoLater, Note, Probe, ProbeMessage, probe, sleeping
 from .slots import Admit, SlotMessage, TaskSlots
 
 
@@ -129,6 +129,20 @@ async def test_the_snapshot_shows_what_each_actor_is_doing_and_whom_it_waits_for
     busy = seen["root/b"].busy_s
     assert busy is not None
     assert busy >= 0
+
+
+async def test_the_snapshot_shows_work_beside_the_inbox() -> None:
+    a, release = probe("a"), trio.Event()
+    async with running_tree(SupervisorSpec("root", (a,)), trace=Trace()) as tree:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tree.ref(a).call, DoLater(release.wait))
+            await trio.testing.wait_all_tasks_blocked()
+            seen = tree.snapshot()[1]
+            release.set()
+        (work,) = seen.beside
+        assert (seen.message_type, work.message_type, work.waiting_on) == ("", "DoLater", ())
+        assert work.busy_s is not None and work.busy_s >= 0
+        assert tree.snapshot()[1].beside == ()
 
 
 async def test_actors_inherit_nothing_from_the_context_of_whoever_starts_them() -> None:
