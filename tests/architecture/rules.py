@@ -100,6 +100,7 @@ ANY: Final[Mapping[str, str]] = {
     "brain.herald.gemini_wire": "the SDK's own types",
     "brain.herald.openai": "the SDK's own types",
     "brain.herald.openai_wire": "the SDK's own types",
+    "brain.herald.sdk_provider": "the SDK's own types",
     "brain.herald.stream": "the SDK's own types",
     "brain.media.images": "Pillow is loaded late",
     "brain.media.pdf_reader": "pypdf is loaded late",

@@ -1,67 +1,37 @@
 """Anthropic: the Messages API through the official SDK."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx2
 
-from ...config.secret import Secret
 from .anthropic_events import StreamEvent, decode
 from .anthropic_wire import PROVIDER, AnthropicReader, translate
-from .conversation import ModelRequest, Piece
-from .faults import FaultMapper, is_overflow, retry_after
+from .conversation import ModelRequest
+from .faults import is_overflow, retry_after
 from .naming import ToolNames
 from .provider import Fault, ProviderError
-from .sdk import LazySdk, Timeouts
+from .sdk_provider import SdkProvider
 from .sse import StreamFault, payloads
-from .stream import opened
-
-BASE_URL = "https://api.anthropic.com"
-
-# --- the provider -----------------------------------------------------------------------------
 
 
-class AnthropicProvider:
+class AnthropicProvider(SdkProvider):
     """Claude, or anything that speaks the Messages API at `base_url`."""
 
-    def __init__(
-        self,
-        key: Secret,
-        *,
-        base_url: str = BASE_URL,
-        timeouts: Timeouts | None = None,
-    ) -> None:
-        self._key = key
-        self._base_url = base_url
-        self._faults = FaultMapper(PROVIDER, self._key)
-        self._sdk: LazySdk[Any] = LazySdk(self._make, timeouts or Timeouts())
+    NAME = PROVIDER
+    BASE_URL = "https://api.anthropic.com"
 
-    @property
-    def name(self) -> str:
-        """`anthropic`."""
-        return PROVIDER
+    async def _batches(
+        self, request: ModelRequest, names: ToolNames
+    ) -> AsyncGenerator[list[StreamEvent]]:
+        client = await self._sdk.client()
+        call = client.messages.with_streaming_response.create(**_body(request, names))
+        async with call as response:
+            async for chunk in response.iter_bytes():
+                yield list(map(decode, payloads(chunk)))
 
-    async def warm(self) -> None:
-        """Load the SDK ahead of the first call."""
-        await self._sdk.client()
-
-    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
-        """Open one streaming model call."""
-        names = ToolNames.of(request)
-
-        async def events() -> AsyncGenerator[list[StreamEvent]]:
-            client = await self._sdk.client()
-            call = client.messages.with_streaming_response.create(**_body(request, names))
-            async with call as response:
-                async for chunk in response.iter_bytes():
-                    yield list(map(decode, payloads(chunk)))
-
-        return opened(events(), AnthropicReader(request, names), self._faults, self._explain)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._sdk.aclose()
+    def _reader(self, request: ModelRequest, names: ToolNames) -> AnthropicReader:
+        return AnthropicReader(request, names)
 
     def _make(self, http: httpx2.AsyncClient) -> Any:
         import anthropic
@@ -76,10 +46,7 @@ class AnthropicProvider:
         _ = client.messages  # loads the resource's modules here, in the thread
         return client
 
-    # --- error mapping ------------------------------------------------------------------------
-
     def _explain(self, error: Exception, otherwise: Fault) -> ProviderError:
-        """An error of the SDK, of its transport or of the stream (an `error` event)."""
         import anthropic
 
         if isinstance(error, anthropic.APIStatusError):

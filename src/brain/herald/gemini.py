@@ -1,68 +1,37 @@
 """Gemini: generateContent streams through the official SDK."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import httpx2
 
-from ...config.secret import Secret
 from ..channels.events import JsonObject
-from .conversation import ModelRequest, Piece
-from .faults import FaultMapper, fault_of_status, retry_after, seconds_of_duration
+from .conversation import ModelRequest
+from .faults import fault_of_status, retry_after, seconds_of_duration
 from .gemini_wire import PROVIDER, GeminiReader, translate
 from .naming import ToolNames
 from .provider import Fault, ProviderError
-from .sdk import LazySdk, Timeouts
+from .sdk_provider import SdkProvider
 from .sse import StreamFault
-from .stream import opened
 
-BASE_URL = "https://generativelanguage.googleapis.com"
 _API_VERSION = "v1beta"
 """Where thinking, signatures and response schemas are; proxies often know no other version."""
 
-# --- the provider -----------------------------------------------------------------------------
 
-
-class GeminiProvider:
+class GeminiProvider(SdkProvider):
     """Gemini, or anything that speaks its API (with an API key) at `base_url`."""
 
-    def __init__(
-        self,
-        key: Secret,
-        *,
-        base_url: str = BASE_URL,
-        timeouts: Timeouts | None = None,
-    ) -> None:
-        self._key = key
-        self._base_url = base_url
-        self._faults = FaultMapper(PROVIDER, self._key)
-        self._sdk: LazySdk[Any] = LazySdk(self._make, timeouts or Timeouts())
+    NAME = PROVIDER
+    BASE_URL = "https://generativelanguage.googleapis.com"
 
-    @property
-    def name(self) -> str:
-        """`gemini`."""
-        return PROVIDER
+    async def _batches(self, request: ModelRequest, names: ToolNames) -> AsyncGenerator[tuple[Any]]:
+        client = await self._sdk.client()
+        body = translate(request, names)
+        async for chunk in await client.aio.models.generate_content_stream(**body):
+            yield (chunk,)
 
-    async def warm(self) -> None:
-        """Load the SDK ahead of the first call."""
-        await self._sdk.client()
-
-    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
-        """Open one streaming model call."""
-        names = ToolNames.of(request)
-
-        async def events() -> AsyncGenerator[tuple[Any]]:
-            client = await self._sdk.client()
-            body = translate(request, names)
-            async for chunk in await client.aio.models.generate_content_stream(**body):
-                yield (chunk,)
-
-        return opened(events(), GeminiReader(request, names), self._faults, self._explain)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._sdk.aclose()
+    def _reader(self, request: ModelRequest, names: ToolNames) -> GeminiReader:
+        return GeminiReader(request, names)
 
     def _make(self, http: httpx2.AsyncClient) -> Any:
         from google import genai
@@ -74,10 +43,7 @@ class GeminiProvider:
         _ = client.aio.models
         return client
 
-    # --- error mapping ------------------------------------------------------------------------
-
     def _explain(self, error: Exception, otherwise: Fault) -> ProviderError:
-        """An error of the SDK, of its transport or of the stream (an `error` event)."""
         from google.genai import errors
 
         if isinstance(error, errors.APIError):

@@ -1,69 +1,39 @@
 """OpenAI: chat completions through the official SDK, for OpenAI and compatible servers."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import httpx2
 
-from ...config.secret import Secret
-from .conversation import ModelRequest, Piece
-from .faults import FaultMapper, fault_of_status, is_overflow, retry_after
+from .conversation import ModelRequest
+from .faults import fault_of_status, is_overflow, retry_after
 from .naming import ToolNames
 from .openai_events import Chunk, decode
 from .openai_wire import PROVIDER, OpenAIReader, translate
 from .provider import Fault, ProviderError
-from .sdk import LazySdk, Timeouts
+from .sdk_provider import SdkProvider
 from .sse import StreamFault, payloads
-from .stream import opened
-
-BASE_URL = "https://api.openai.com/v1"
-
-# --- the provider -----------------------------------------------------------------------------
 
 
-class OpenAIProvider:
+class OpenAIProvider(SdkProvider):
     """GPT, or anything that speaks chat completions at `base_url`."""
 
-    def __init__(
-        self,
-        key: Secret,
-        *,
-        base_url: str = BASE_URL,
-        timeouts: Timeouts | None = None,
-    ) -> None:
-        self._key = key
-        self._base_url = base_url
-        self._official = httpx2.URL(base_url).host.endswith("api.openai.com")
-        self._faults = FaultMapper(PROVIDER, self._key)
-        self._sdk: LazySdk[Any] = LazySdk(self._make, timeouts or Timeouts())
+    NAME = PROVIDER
+    BASE_URL = "https://api.openai.com/v1"
 
-    @property
-    def name(self) -> str:
-        """`openai`."""
-        return PROVIDER
+    async def _batches(
+        self, request: ModelRequest, names: ToolNames
+    ) -> AsyncGenerator[list[Chunk]]:
+        client = await self._sdk.client()
+        official = httpx2.URL(self._base_url).host.endswith("api.openai.com")
+        body = translate(request, names, official=official)
+        call = client.chat.completions.with_streaming_response.create(**body)
+        async with call as response:
+            async for chunk in response.iter_bytes():
+                yield list(map(decode, payloads(chunk)))
 
-    async def warm(self) -> None:
-        """Load the SDK ahead of the first call."""
-        await self._sdk.client()
-
-    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
-        """Open one streaming model call."""
-        names = ToolNames.of(request)
-
-        async def events() -> AsyncGenerator[list[Chunk]]:
-            client = await self._sdk.client()
-            body = translate(request, names, official=self._official)
-            call = client.chat.completions.with_streaming_response.create(**body)
-            async with call as response:
-                async for chunk in response.iter_bytes():
-                    yield list(map(decode, payloads(chunk)))
-
-        return opened(events(), OpenAIReader(request, names), self._faults, self._explain)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._sdk.aclose()
+    def _reader(self, request: ModelRequest, names: ToolNames) -> OpenAIReader:
+        return OpenAIReader(request, names)
 
     def _make(self, http: httpx2.AsyncClient) -> Any:
         import openai
@@ -74,10 +44,7 @@ class OpenAIProvider:
         _ = client.chat.completions  # loads the resource's modules here, in the thread
         return client
 
-    # --- error mapping ------------------------------------------------------------------------
-
     def _explain(self, error: Exception, otherwise: Fault) -> ProviderError:
-        """An error of the SDK, of its transport or of the stream (an `error` event)."""
         import openai
 
         if isinstance(error, openai.APIStatusError):

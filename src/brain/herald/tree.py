@@ -6,7 +6,7 @@ from functools import partial
 from ...actors import ChildSpec, Strategy, SupervisorSpec, ref_of
 from ...config import EngineConfig, Secret
 from ...errors import ConfigError
-from . import anthropic, gemini, openai
+from .anthropic import AnthropicProvider
 from .attachments import Attachments
 from .budget import TurnBudget
 from .cache_monitor import CachePolicy
@@ -14,7 +14,9 @@ from .embedder_local import LocalEmbedder
 from .embedder_openai import BASE_URL, OpenAIEmbedder
 from .embeddings import Embedder, EmbedderActor, EmbedderMessage, Embeddings
 from .gateway import CallPolicy, Gateway
+from .gemini import GeminiProvider
 from .herald import Herald, HeraldMessage, HeraldPolicy
+from .openai import OpenAIProvider
 from .provider import Provider
 from .provider_actor import ProviderActor, ProviderMessage
 from .route import Models, Target, parse_target
@@ -143,14 +145,12 @@ def _key(config: EngineConfig, provider: str) -> Secret | None:
 
 def _maker(config: EngineConfig, provider: str, key: Secret) -> Callable[[], Provider]:
     timeouts = Timeouts(idle=config.llm_idle_timeout_s)
-    if provider == "anthropic":
-        url = config.anthropic_base_url or anthropic.BASE_URL
-        return partial(anthropic.AnthropicProvider, key, base_url=url, timeouts=timeouts)
-    if provider == "openai":
-        url = config.openai_base_url or openai.BASE_URL
-        return partial(openai.OpenAIProvider, key, base_url=url, timeouts=timeouts)
-    url = config.gemini_base_url or gemini.BASE_URL
-    return partial(gemini.GeminiProvider, key, base_url=url, timeouts=timeouts)
+    url, kind = {
+        "anthropic": (config.anthropic_base_url, AnthropicProvider),
+        "openai": (config.openai_base_url, OpenAIProvider),
+        "gemini": (config.gemini_base_url, GeminiProvider),
+    }[provider]
+    return partial(kind, key, base_url=url, timeouts=timeouts)
 
 
 def embedder_of(config: EngineConfig) -> Embedder:
