@@ -10,14 +10,32 @@ import traceback
 from collections.abc import Callable, Generator, MutableMapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from io import TextIOWrapper
 from typing import Any, Final, TextIO, TypeAlias
 
 import msgspec
-import structlog
+
+
+@contextmanager
+def _unseen(library: str) -> Generator[None]:
+    """Let what is imported meanwhile believe that `library` is not installed."""
+    if library in sys.modules:
+        yield
+        return
+    sys.modules[library] = None  # type: ignore[assignment]  # how Python itself marks it
+    try:
+        yield
+    finally:
+        del sys.modules[library]
+
+
+with _unseen("rich"):  # structlog would load all of it, a tenth of a start, for a console
+    import structlog
+
+get_logger: Final[Callable[[str], Any]] = structlog.get_logger
+"""The logger of this name. Only this module imports structlog, so that it comes without rich."""
 
 Redactor: TypeAlias = Callable[[str], str]
 """Takes secrets out of a finished line."""
@@ -27,8 +45,7 @@ _EventDict: TypeAlias = MutableMapping[str, Any]
 _LEVEL: Final = {"critical": "error", "warn": "warning", "exception": "error"}
 
 
-@dataclass(slots=True)
-class RequestLog:
+class RequestLog(msgspec.Struct):
     """The request that a line belongs to. The task becomes known only while it is handled."""
 
     request_id: str

@@ -70,6 +70,10 @@ PLANTED: list[tuple[Rule, Mapping[str, str]]] = [
         rules.imports_in_functions,
         {"brain/herald/openai.py": "def f():\n    import anthropic\n"},
     ),
+    (
+        rules.imports_in_functions,
+        {"http/app.py": "def f():\n    from .gate import Gate\n", "http/gate.py": ""},
+    ),
     (rules.type_checking_imports, {"a.py": "from typing import TYPE_CHECKING\n"}),
     (rules.names, {"brain/store/helpers.py": ""}),
     (rules.names, {"utils/__init__.py": ""}),
@@ -84,6 +88,7 @@ PLANTED: list[tuple[Rule, Mapping[str, str]]] = [
     (rules.any_types, {"brain/b.py": "from typing import Any\n"}),
     (rules.asyncio, {"a.py": "import asyncio\n"}),
     (rules.asyncio, {"a.py": "from asyncio import Lock\n"}),
+    (rules.structs, {"brain/b.py": "@dataclass(frozen=True)\nclass C:\n    x: int = field()\n"}),
 ]
 
 

@@ -35,7 +35,7 @@ _DONE: Final = Reply(None)
 
 
 class Message(Generic[R]):
-    """A request whose answer is an `R`. Subclass it as a frozen dataclass with slots."""
+    """A request whose answer is an `R`. Subclass it as a frozen struct or dataclass with slots."""
 
     __slots__ = ()
 

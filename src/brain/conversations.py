@@ -1,6 +1,6 @@
 """Reading the brain's conversations, and forgetting one."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ..errors import SeptemberError
 from .agent import transcript
@@ -9,8 +9,7 @@ from .clock import now_ms
 from .store.connection import Connection
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """A task as a list shows it. Times are milliseconds."""
 
     task_id: str
@@ -20,8 +19,7 @@ class Summary:
     updated_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """Where a page ends: the next one begins below it."""
 
     updated_at: int

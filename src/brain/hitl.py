@@ -27,8 +27,7 @@ Kind: TypeAlias = Literal["permission", "question", "plan"]
 By: TypeAlias = Literal["user", "expiry", "cancel"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """How a request ended. `text` is None when nobody answered."""
 
     by: By
@@ -37,8 +36,7 @@ class Answer:
     media: tuple[MediaBlock, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True):
     """A request that waits, as GET /hitl/pending shows it. Times are milliseconds."""
 
     request_id: str
@@ -53,8 +51,7 @@ class Pending:
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ask(Message[Answer]):
+class Ask(Message[Answer], msgspec.Struct, frozen=True):
     """Put a question to the person and wait for the answer, however long it takes.
 
     `announce` events precede the hitl_request on the wire.
@@ -71,8 +68,7 @@ class Ask(Message[Answer]):
     announce: tuple[Event, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(msgspec.Struct, frozen=True):
     """The request that an answer went to."""
 
     request_id: str
@@ -93,8 +89,7 @@ class Respond(Message["Resolved | SeptemberError"]):
     items: tuple[MediaItem, ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Withdraw(Message[None]):
+class Withdraw(Message[None], msgspec.Struct, frozen=True):
     """Resolve what a turn, or one tool call of it, still waits on: nobody needs the answer."""
 
     task_id: str
@@ -102,13 +97,11 @@ class Withdraw(Message[None]):
     tool_call_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListPending(Message[tuple[Pending, ...]]):
+class ListPending(Message[tuple[Pending, ...]], msgspec.Struct, frozen=True):
     """All requests that wait, oldest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expire(Message[None]):
+class Expire(Message[None], msgspec.Struct, frozen=True):
     """The time of a request is over."""
 
     request_id: str
@@ -232,8 +225,7 @@ class _Wait:
         return self._answer
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(msgspec.Struct, frozen=True):
     """A stored request with its outcome."""
 
     request: Pending

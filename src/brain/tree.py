@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..actors import (
     ActorRef,
@@ -64,8 +65,7 @@ from .store.store import Store, StoreMessage
 from .web.fetch import Fetcher
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """A running Engine: what the outside may talk to."""
 
     config: EngineConfig

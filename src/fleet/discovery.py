@@ -9,12 +9,12 @@ from functools import partial
 from typing import Final, TypeAlias, TypeVar, assert_never
 from uuid import UUID, uuid4
 
-import structlog
 import trio
 
 from ..actors import Actor, ActorError, ActorRef, Later, Message, Reply
 from ..config import FleetConfig
 from ..errors import SeptemberError
+from ..logs import get_logger
 from . import audit, refusals, registry
 from .instances import Engine, Product, Status
 from .keys import Vault
@@ -28,7 +28,7 @@ from .store.database import Database, Session, UniqueViolation
 
 T = TypeVar("T")
 
-_log = structlog.get_logger("september.fleet.discovery")
+_log = get_logger("september.fleet.discovery")
 
 _FLUSH_S: Final = 1.0
 """How late a use may reach the row: far below any time after which an Engine sleeps."""

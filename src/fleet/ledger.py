@@ -7,10 +7,9 @@ from functools import partial
 from typing import Final, cast
 from uuid import UUID
 
-import structlog
-
 from ..config import FleetConfig
 from ..errors import SeptemberError
+from ..logs import get_logger
 from . import audit, registry
 from .instances import MOVES, Engine, Operation, Status
 from .keys import Vault
@@ -18,7 +17,7 @@ from .membership import Standing
 from .registry import Superseded
 from .store.database import Database, Session
 
-_log = structlog.get_logger("september.fleet.ledger")
+_log = get_logger("september.fleet.ledger")
 
 _DONE: Final[Mapping[Operation | None, str]] = {Operation.RESTART: "auto_restart_success"}
 _FAILED: Final[Mapping[Operation | None, str]] = {Operation.RESTART: "auto_restart_failed"}

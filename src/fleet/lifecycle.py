@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 from uuid import UUID
 
-import structlog
 import trio
 
 from ..actors import work_span
 from ..config import FleetConfig, Secret
 from ..errors import SeptemberError
+from ..logs import get_logger
 from . import audit, refusals
 from .backends.backend import (
     Backend,
@@ -40,7 +40,7 @@ from .registry import Superseded
 
 T = TypeVar("T")
 
-_log = structlog.get_logger("september.fleet.lifecycle")
+_log = get_logger("september.fleet.lifecycle")
 
 STOP_S: Final = 30.0
 """Between SIGTERM and SIGKILL (contract, section 18.4)."""

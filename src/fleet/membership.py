@@ -8,14 +8,14 @@ each row (see `registry`).
 
 from typing import Final, TypeAlias, assert_never, cast
 
-import structlog
 import trio
 
 from ..actors import Actor, Message, Reply
+from ..logs import get_logger
 from .registry import ALIVE_LOCK
 from .store.database import Database, DatabaseUnavailable, Dedicated, Session
 
-_log = structlog.get_logger("september.fleet.membership")
+_log = get_logger("september.fleet.membership")
 
 _LEADER_LOCK: Final = 0x5E97_1EAD
 _HEARTBEAT_S: Final = 2.0

@@ -6,9 +6,9 @@ from functools import partial
 from random import Random
 from typing import Final, TypeAlias
 
-import structlog
 import trio
 
+from ..logs import get_logger
 from . import audit, registry
 from .engine_client import Activity, EngineClient, Unreachable
 from .instances import Engine, Status
@@ -17,7 +17,7 @@ from .resources import Resources
 from .roster import Roster
 from .store.database import Session
 
-_log = structlog.get_logger("september.fleet.prober")
+_log = get_logger("september.fleet.prober")
 
 _AT_ONCE: Final = 50
 _WRITE_EVERY: Final = 500

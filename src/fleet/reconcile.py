@@ -10,9 +10,9 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-import structlog
 import trio
 
+from ..logs import get_logger
 from . import registry
 from .backends.backend import BackendError, Died, Instance, Presence
 from .instances import Engine, Status
@@ -21,7 +21,7 @@ from .managed import NotWell, Repair
 from .resources import Resources
 from .roster import Roster
 
-_log = structlog.get_logger("september.fleet.reconcile")
+_log = get_logger("september.fleet.reconcile")
 
 _WATCH_AGAIN_S: Final = 1.0
 _DOWN: Final = frozenset({Status.SLEEPING, Status.STOPPED})

@@ -5,19 +5,19 @@ from functools import partial
 from typing import Final, TypeAlias, TypeVar
 from uuid import UUID
 
-import structlog
 import trio
 
 from ..actors import ActorError, ActorRef, ActorStopped, DynamicRef
 from ..actors.message import Asks
 from ..errors import SeptemberError
+from ..logs import get_logger
 from . import refusals
 from .instances import Engine
 from .managed import ManagedEngine, ManagedMessage, Outcome
 
 T = TypeVar("T")
 
-_log = structlog.get_logger("september.fleet.roster")
+_log = get_logger("september.fleet.roster")
 
 AT_ONCE: Final = 20
 """How many Engines are started, stopped or repaired at once on nobody's behalf but our own."""

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, TypeAlias, assert_never
 
-import structlog
 import trio
 
 from ..actors import Actor, Later, Message, Reply
 from ..errors import SeptemberError
+from ..logs import get_logger
 from .backends.backend import BackendError
 from .membership import Standing
 
-_log = structlog.get_logger("september.fleet.rounds")
+_log = get_logger("september.fleet.rounds")
 
 _JITTER: Final = 0.1
 """Share by which the time between two rounds varies, so that several kinds do not fall together."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 from uuid import UUID
 
-import structlog
 import trio
 
 from ..actors import (
@@ -22,6 +21,7 @@ from ..actors import (
     running_tree,
 )
 from ..config import FleetConfig
+from ..logs import get_logger
 from ..traces.keeper import Bounds, KeeperMessage, TraceKeeper
 from ..traces.recorder import Recorder
 from ..traces.render import Renderer
@@ -48,7 +48,7 @@ from .store.embedded import embedded_postgres
 from .store.migrate import migrate
 from .trace_store import FleetTraces
 
-_log = structlog.get_logger("september.fleet")
+_log = get_logger("september.fleet")
 
 HEALING_INTERVAL_S: Final = 1.0
 WAKING_INTERVAL_S: Final = 5.0

@@ -1,26 +1,18 @@
 """The Engine's HTTP app: a gate, a lane for streams, and Quart for everything else."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-import msgspec
-from quart import Response, request
-from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
-
 from ..actors import Trace
-from ..errors import SeptemberError
-from . import errors
+from .asgi import AsgiApp, LateApp
 from .auth import KeyRing
 from .cors import Cors
-from .dispatch import dispatch
 from .door import EngineDoor
-from .endpoint import Answer, AnyEndpoint, Events, HttpSettings, Json, Page, Service, Text
+from .endpoint import AnyEndpoint, HttpSettings, Service
 from .gate import Gate
 from .metrics_port import MetricsPort
-from .pages.page import policy
 from .port import EnginePort
 from .routes import (
     actors,
@@ -44,7 +36,7 @@ from .routes import (
 )
 from .routes.docs import with_documentation
 from .sse import StreamLane
-from .visit import VISIT, Visit
+from .visit import Visit
 
 ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
     (
@@ -70,8 +62,6 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = with_documentation(
 )
 """Everything the Engine answers to."""
 
-_PARAMETER: Final = re.compile(r"\{(\w+)\}")
-
 
 def engine_app(
     engine: EnginePort,
@@ -84,7 +74,8 @@ def engine_app(
     settings = settings or HttpSettings()
     service = Service(engine, keys, settings)
     with_media = max(settings.max_body_bytes, settings.media_max_body_bytes)
-    lane = StreamLane(_routed(service, endpoints), service, endpoints)
+    late = LateApp(lambda: load_late()(service, endpoints))
+    lane = StreamLane(late, service, endpoints)
     return Gate(
         lane,
         EngineDoor(keys),
@@ -110,63 +101,8 @@ def _count(metrics: MetricsPort, visit: Visit) -> None:
     )
 
 
-def _routed(service: Service, endpoints: tuple[AnyEndpoint, ...]) -> QuartTrio:
-    quart = QuartTrio(__name__, static_folder=None)
-    quart.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = None  # there are none to wait for
-    quart.url_map.merge_slashes = False  # an id may hold two slashes
-    quart.register_error_handler(HTTPException, _no_route)
-    for endpoint in endpoints:
-        quart.add_url_rule(
-            _PARAMETER.sub(r"<path:\1>", endpoint.path),
-            endpoint=f"{endpoint.method} {endpoint.path}",
-            view_func=_view(endpoint, service),
-            methods=[endpoint.method],
-            provide_automatic_options=False,
-        )
-    return quart
+def load_late() -> Callable[[Service, tuple[AnyEndpoint, ...]], AsgiApp]:
+    """What makes Quart's part of the app. An Engine is ready without it, so it is loaded late."""
+    from .routed import routed
 
-
-def _view(endpoint: AnyEndpoint, service: Service) -> Callable[..., Awaitable[Response]]:
-    async def view(**path: str) -> Response:
-        return _response(await dispatch(endpoint, service, VISIT.get(), path))
-
-    return view
-
-
-def _response(answer: Answer | SeptemberError) -> Response:
-    match answer:
-        case Json(value, status):
-            return Response(msgspec.json.encode(value), status, content_type="application/json")
-        case Page(html):
-            headers = {"Content-Security-Policy": policy()}
-            return Response(html, headers=headers, content_type="text/html; charset=utf-8")
-        case Text(text, content_type):
-            return Response(text, content_type=content_type)
-        case Events():  # only for a HEAD: see StreamLane
-            return Response(content_type="text/event-stream")
-        case SeptemberError():
-            return _refused(answer)
-
-
-def _refused(error: SeptemberError) -> Response:
-    return Response(errors.envelope(error), error.status, headers=dict(errors.headers(error)))
-
-
-def _no_route(error: HTTPException) -> Response:
-    """Quart found no endpoint for this path, or not for this method."""
-    if isinstance(error, MethodNotAllowed):
-        allowed = sorted(error.valid_methods or ())
-        refusal = SeptemberError(
-            "METHOD_NOT_ALLOWED",
-            f"{request.method} is not what {request.path} takes; use {' or '.join(allowed)}",
-            {"allowed": allowed},
-        )
-        response = _refused(refusal)
-        response.headers["Allow"] = ", ".join(allowed)
-        return response
-    return _refused(
-        SeptemberError(
-            "NOT_FOUND",
-            f"there is nothing at {request.path}; GET /openapi.json lists what there is",
-        )
-    )
+    return routed

@@ -4,7 +4,6 @@ import time
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 
 import msgspec
@@ -210,7 +209,7 @@ class EngineBridge:
         """What was decided."""
         read = partial(permits.noted, task_id=task_id, limit=limit)
         return [
-            PermissionDecision(**asdict(one), created_at=iso(at))
+            PermissionDecision(**msgspec.structs.asdict(one), created_at=iso(at))
             for one, at in await self._engine.database.read(read)
         ]
 

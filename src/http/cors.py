@@ -1,8 +1,9 @@
 """Cross-origin requests: which browsers' pages may call the Engine. By default, none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 HeaderList: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -18,8 +19,7 @@ _EXPOSED: Final = (b"access-control-expose-headers", b"X-Request-Id, Retry-After
 _VARY: Final = (b"vary", b"Origin")
 
 
-@dataclass(frozen=True, slots=True)
-class Cors:
+class Cors(Struct, frozen=True):
     """The allowed origins, as `CORS_ORIGINS` lists them; `*` allows all."""
 
     origins: tuple[str, ...] = ()

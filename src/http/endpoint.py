@@ -1,10 +1,10 @@
 """An endpoint: what a route takes, answers and refuses; routing and OpenAPI read the same table."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import trio
+from msgspec import Struct, field
 
 from .auth import KeyRing
 from .port import EnginePort, Stream
@@ -23,8 +23,7 @@ class Nothing(Input, frozen=True, kw_only=True):
     """No fields at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
+class HttpSettings(Struct, frozen=True):
     """What the HTTP side is told by the configuration. Times are seconds."""
 
     cors_origins: tuple[str, ...] = ()
@@ -35,8 +34,7 @@ class HttpSettings:
     max_overlap_seconds: float = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """What all routes work on. `rotating` lets one key rotation at a time through."""
 
     engine: EnginePort
@@ -45,8 +43,7 @@ class Service:
     rotating: trio.Lock = field(default_factory=trio.Lock)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange(Generic[InputT]):
+class Exchange(Struct, Generic[InputT], frozen=True):
     """One request on its way through a route."""
 
     service: Service
@@ -65,30 +62,26 @@ class Exchange(Generic[InputT]):
         return self.service.engine.traces
 
 
-@dataclass(frozen=True, slots=True)
-class Json:
+class Json(Struct, frozen=True):
     """An answer as JSON."""
 
     value: object
     status: int = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Events:
+class Events(Struct, frozen=True):
     """An answer as a stream of events, opened when the response begins."""
 
     opener: Opener
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """An answer as a page for people."""
 
     html: str
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """An answer as text of another kind."""
 
     text: str
@@ -111,8 +104,7 @@ class TraceExchange(Protocol[InputT_co]):
     def traces(self) -> TracePort: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Route(Generic[InputT]):
+class Route(Struct, Generic[InputT], frozen=True):
     """What is said of any route; its kinds say what their handlers are given and answer.
 
     `path` has its parameters in braces; `answers` is the type of a JSON answer.
@@ -138,15 +130,13 @@ class Route(Generic[InputT]):
         return self.method in ("POST", "PUT") and self.takes is not Nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint(Route[InputT]):
+class Endpoint(Route[InputT], Struct, frozen=True):
     """A route of the Engine's."""
 
     handler: Callable[[Exchange[InputT]], Awaitable[Answer]]
 
 
-@dataclass(frozen=True, slots=True)
-class TraceEndpoint(Route[InputT]):
+class TraceEndpoint(Route[InputT], Struct, frozen=True):
     """A route that the Engine and the orchestrator both have."""
 
     handler: Callable[[TraceExchange[InputT]], Awaitable[Json | Events | Page]]

@@ -5,14 +5,15 @@ from math import ceil
 from typing import Final, TypeAlias, cast
 
 import msgspec
-import structlog
 import trio
 from hypercorn.typing import ASGISendCallable
 
 from ..actors import ActorCrashed, ActorStopped, MailboxFull, current_span
 from ..errors import SeptemberError
+from ..logs import get_logger
+from .asgi import send_whole
 
-_log = structlog.get_logger("september.http")
+_log = get_logger("september.http")
 
 
 def envelope(error: SeptemberError) -> bytes:
@@ -39,11 +40,7 @@ async def send_refusal(
     send: ASGISendCallable, error: SeptemberError, body_of: Envelope = envelope
 ) -> None:
     """Answer a request with a refusal, whose body `body_of` makes."""
-    body = body_of(error)
-    fields = [*headers(error), ("content-length", str(len(body)))]
-    raw = [(name.encode(), value.encode()) for name, value in fields]
-    await send({"type": "http.response.start", "status": error.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    await send_whole(send, error.status, headers(error), body_of(error))
 
 
 def explain(error: BaseException) -> SeptemberError:

@@ -7,7 +7,6 @@ request routed, so an unknown path or a broken body says nothing to a stranger.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import structlog
 from hypercorn.typing import (
     ASGIReceiveCallable,
     ASGISendCallable,
@@ -18,7 +17,7 @@ from hypercorn.typing import (
 
 from ..actors import Trace
 from ..errors import SeptemberError
-from ..logs import request_log
+from ..logs import get_logger, request_log
 from ..traces.recorder import SILENT
 from .asgi import AsgiApp
 from .body import Disconnected, discard_body, read_body
@@ -27,7 +26,7 @@ from .door import KEYLESS, Door
 from .sockets import speak
 from .visit import VISIT, Visit, arrival
 
-_log = structlog.get_logger("september.http.access")
+_log = get_logger("september.http.access")
 
 QUIET: Final = (
     "/health",

@@ -260,7 +260,7 @@ def _progress(progress: Progress) -> EmbeddingProgress:
 
 
 def _finding(one: Finding) -> StoreIntegrity:
-    shown = {name: getattr(one, name) for name in Finding.__dataclass_fields__}
+    shown = {name: getattr(one, name) for name in Finding.__struct_fields__}
     return msgspec.convert({**shown, "sound": one.sound}, StoreIntegrity)
 
 

@@ -1,7 +1,6 @@
 """The methods `memory.<operation>` of POST /rpc: what each takes and does."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
 
@@ -97,8 +96,7 @@ class NoParams(Input, frozen=True, kw_only=True):
     """No fields at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Method(Generic[InputT]):
+class Method(msgspec.Struct, Generic[InputT], frozen=True):
     """A method: what it takes and what it does."""
 
     takes: type[InputT]

@@ -1,7 +1,6 @@
 """OpenAPI 3.1, generated from the endpoint table and the structs it names."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final, Protocol, TypeAlias, get_args
 
@@ -46,8 +45,7 @@ class Described(Protocol):
     def has_body(self) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Api:
+class Api(msgspec.Struct, frozen=True):
     """What is said of an API as a whole.
 
     `keys` are the headers that hold its keys, by scheme; `asks` says which scheme a path needs,
@@ -62,7 +60,7 @@ class Api:
     anywhere: Mapping[str, tuple[str, ...]]
     error: Schema
     events: tuple[Any, ...] = ()
-    texts: Mapping[str, str] = field(default_factory=dict[str, str])
+    texts: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
 
 
 def error_schema(statuses: Mapping[str, int]) -> Schema:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-import structlog
 import trio
 
 from ..actors import ActorError, Trace
@@ -15,15 +14,15 @@ from ..brain.security.secrets import SecretScrubber
 from ..brain.tree import Engine, running_engine, secrets_of
 from ..config import EngineConfig
 from ..errors import ConfigError, SeptemberError
-from ..logs import configure_logs
-from .app import engine_app
+from ..logs import configure_logs, get_logger
+from .app import engine_app, load_late
 from .auth import KeyRing
 from .bridge import EngineBridge
 from .endpoint import HttpSettings
 from .keys import load_keys
 from .server import ServerTimes, Shutdown, bind, serve, watch_signals
 
-_log = structlog.get_logger("september.engine")
+_log = get_logger("september.engine")
 
 CLOSING_S = 6.0
 """What closing the turns that a drain cut short may take on top of it."""
@@ -60,6 +59,7 @@ async def _serve_engine(config: EngineConfig, on_ready: Callable[[str], None] | 
                     serve, app, listener, shutdown, drain=bridge.drain, times=times
                 )
                 _ready(await serving.start(serving_app), on_ready)
+                await trio.to_thread.run_sync(load_late, abandon_on_cancel=True)
         nursery.cancel_scope.cancel(reason="the Engine has ended")
 
 

@@ -9,21 +9,21 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.run import worker_serve
+from msgspec import Struct
 
 from ..errors import ConfigError
+from ..logs import get_logger
 from . import hypercorn_fixes
 from .asgi import AsgiApp
 
-_log = structlog.get_logger("september.http.server")
+_log = get_logger("september.http.server")
 
 PING_S: Final = 20.0
 """Between two pings on a WebSocket: a client that is gone is noticed."""
@@ -31,8 +31,7 @@ PING_S: Final = 20.0
 BACKLOG: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class ServerTimes:
+class ServerTimes(Struct, frozen=True):
     """How long things may take, in seconds.
 
     `drain` is what running turns get at shutdown, `close` what open connections get after that;

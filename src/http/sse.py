@@ -2,24 +2,29 @@
 
 They do not go through Quart, which would iterate a generator (no nursery may be held open across
 its chunks), cut it after RESPONSE_TIMEOUT, and take as long to begin as all the rest together.
+Neither does health: an Engine is ready before Quart is loaded.
 """
 
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, TypeAlias
 
+import msgspec
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from ..errors import SeptemberError
 from . import errors
-from .asgi import AsgiApp
+from .asgi import AsgiApp, send_whole
 from .dispatch import dispatch
-from .endpoint import AnyEndpoint, Events, Opener, Service
+from .endpoint import AnyEndpoint, Events, Json, Opener, Service
 from .hypercorn_fixes import DIRECT
 from .visit import VISIT, Visit
 
 ChunkSender: TypeAlias = Callable[[bytes], Awaitable[None]]
+
+HEALTH: Final = "/health"
+JSON: Final = (("content-type", "application/json"),)
 
 HEADERS: Final = [
     (b"content-type", b"text/event-stream"),
@@ -36,13 +41,13 @@ def frame(event: str, data: bytes) -> bytes:
 
 
 class StreamLane:
-    """An ASGI app that answers the streaming endpoints itself and leaves the rest to another."""
+    """An ASGI app that answers streams and health itself and leaves the rest to another."""
 
     def __init__(self, app: AsgiApp, service: Service, endpoints: tuple[AnyEndpoint, ...]) -> None:
         self._app = app
         self._service = service
-        self._streams: dict[tuple[str, str], AnyEndpoint] = {
-            (one.method, one.path): one for one in endpoints if one.streams
+        self._own: dict[tuple[str, str], AnyEndpoint] = {
+            (one.method, one.path): one for one in endpoints if one.streams or one.path == HEALTH
         }
 
     async def __call__(
@@ -50,7 +55,7 @@ class StreamLane:
     ) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        endpoint = self._streams.get((scope["method"], scope["path"]))
+        endpoint = self._own.get((scope["method"], scope["path"]))
         if endpoint is None:
             return await self._app(scope, receive, send)
         match await dispatch(endpoint, self._service, VISIT.get(), {}):
@@ -58,6 +63,8 @@ class StreamLane:
                 await relay(opener, scope, receive, send)
             case SeptemberError() as refusal:
                 await errors.send_refusal(send, refusal)
+            case Json(value, status):
+                await send_whole(send, status, JSON, msgspec.json.encode(value))
             case other:
                 raise TypeError(f"{endpoint.path} answered {other!r}, which is no stream")
 

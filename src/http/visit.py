@@ -4,11 +4,11 @@ import re
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
 from hypercorn.typing import HTTPScope
+from msgspec import Struct, field
 
 from .auth import Standing
 
@@ -17,8 +17,7 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 KEY_HEADER: Final = "x-engine-key"
 
 
-@dataclass(slots=True)
-class Visit:
+class Visit(Struct):
     """A request and, once it is answered, what was sent. `started` is perf_counter seconds.
 
     `body` is empty until the gate has read it, `route` until the path of an endpoint fits.

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias, assert_never
 
-import structlog
 import trio
 
 from ..actors import Actor, ActorError, Later, Message, Reply, Traced, span_scope
 from ..errors import SeptemberError
+from ..logs import get_logger
 from .recorder import SILENT, Recorder
 from .row import Losses, TraceRow
 
-_log = structlog.get_logger("september.traces")
+_log = get_logger("september.traces")
 
 GATHERING_S: Final = 0.25
 """How long observations gather before they are written together."""

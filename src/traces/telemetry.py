@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias, assert_never
 
-import structlog
 import trio
 
 from ..actors import Actor, ChildSpec, Later, Message, Reply, Trace, Traced, span_scope
+from ..logs import get_logger
 from .otlp import Destination, Exporter, destination
 from .recorder import SILENT, Recorder
 from .render import Renderer
 from .row import Losses
 
-_log = structlog.get_logger("september.telemetry")
+_log = get_logger("september.telemetry")
 
 GOODBYE_S: Final = 2.5
 """What the last spans and metrics may take together when the service stops."""

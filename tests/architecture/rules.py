@@ -12,6 +12,7 @@ from .source import (
     concept_of,
     dependencies,
     layer_of,
+    resolved,
 )
 
 Rule: TypeAlias = Callable[[Tree], Iterator[str]]
@@ -66,6 +67,7 @@ LAZY: Final[Mapping[str, frozenset[str]]] = {
     "brain.herald.gemini": frozenset({"google"}),
     "brain.herald.embedder_local": frozenset({"numpy", "safetensors", "tokenizers"}),
     "fleet.backends.docker_sdk": frozenset({"docker", "requests"}),
+    "http.app": frozenset({"http.routed"}),
     "brain.memory.codes": frozenset({"numpy"}),
     "brain.web.page": frozenset({"trafilatura"}),
     "brain.memory.episode_ranking": frozenset({"numpy"}),
@@ -75,7 +77,10 @@ LAZY: Final[Mapping[str, frozenset[str]]] = {
     "traces.otlp": frozenset({"opentelemetry"}),
     "traces.otlp_spans": frozenset({"opentelemetry"}),
 }
-"""What may be imported inside a function: provider SDKs and heavy libraries, where used."""
+"""What may be imported inside a function: provider SDKs and heavy libraries, where used.
+
+A module of our own stands for the library that it is there to use (http.routed: Quart).
+"""
 
 ANY: Final[Mapping[str, str]] = {
     "actors.child": "specs of children with different messages stand in one list",
@@ -125,6 +130,9 @@ ANY: Final[Mapping[str, str]] = {
     "traces.otlp_spans": "the SDK's own types",
 }
 """Modules that may say `Any`, and why."""
+
+ALONE: Final = frozenset({"brain.agent.platform.searcher"})
+"""Modules that also run as a script of their own, with the standard library alone."""
 
 NAMES: Final = frozenset({"utils", "util", "helpers", "helper", "common", "manager", "base"})
 
@@ -200,7 +208,8 @@ def imports_in_functions(tree: Tree) -> Iterator[str]:
     for module in tree.values():
         allowed = LAZY.get(module.name, frozenset())
         for item in module.imports:
-            if item.function and (item.own or layer_of(item.target) not in allowed):
+            target = resolved(tree, item.target) if item.own else layer_of(item.target)
+            if item.function and target not in allowed:
                 yield f"{module.at(item.line)}: {item.function} imports {item.target}"
 
 
@@ -295,6 +304,16 @@ def asyncio(tree: Tree) -> Iterator[str]:
                 yield f"{module.at(item.line)}: asyncio"
 
 
+def structs(tree: Tree) -> Iterator[str]:
+    """Data of an Engine are structs; a dataclass does what a struct cannot (decision 24)."""
+    for module in tree.values():
+        if layer_of(module.name) not in ("brain", "http") or module.name in ALONE:
+            continue
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef) and _is_plain_dataclass(node):
+                yield f"{module.at(node.lineno)}: {node.name} can be a msgspec.Struct"
+
+
 RULES: Final[Sequence[Rule]] = (
     layers,
     brain_layers,
@@ -312,6 +331,7 @@ RULES: Final[Sequence[Rule]] = (
     prints,
     any_types,
     asyncio,
+    structs,
 )
 
 
@@ -332,3 +352,16 @@ def _length(function: Function) -> int:
 
 def _is_overload(node: Function | ast.ClassDef) -> bool:
     return any(ast.unparse(decorator) == "overload" for decorator in node.decorator_list)
+
+
+_OF_DATACLASSES: Final = frozenset({"repr", "init", "compare", "hash", "metadata"})
+"""What `field` of a dataclass takes and that of a struct does not."""
+
+
+def _is_plain_dataclass(node: ast.ClassDef) -> bool:
+    if not any(ast.unparse(one).startswith("dataclass") for one in node.decorator_list):
+        return False
+    inside = list(ast.walk(node))
+    given = {one.arg for one in inside if isinstance(one, ast.keyword)}
+    made = any(isinstance(one, ast.FunctionDef) and one.name == "__post_init__" for one in inside)
+    return not made and not given & _OF_DATACLASSES

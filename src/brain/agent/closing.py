@@ -5,7 +5,6 @@ becomes part of the transcript, every unanswered tool call gets a result, and th
 why. So a turn can be closed by itself, by the coordinator, or by the next process.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -33,8 +32,7 @@ INTERRUPTED = SeptemberError(
 """The error of a turn whose process ended before it did."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True):
     """How a turn ends. `error` is set for `errored`; `reason` is what open tools are told."""
 
     phase: Phase
@@ -46,8 +44,7 @@ CANCELLED = Ending("cancelled", "cancelled")
 ABANDONED = Ending("errored", "interrupted", INTERRUPTED)
 
 
-@dataclass(frozen=True, slots=True)
-class _Remains:
+class _Remains(msgspec.Struct, frozen=True):
     """What an unfinished turn left: text that was seen but not stored, and open tool calls."""
 
     text: str

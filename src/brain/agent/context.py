@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from msgspec import Struct
+
 from ..catalog import Soul
 from ..channels.channel import Channel
 from ..channels.events import MemoryRetrieval, RetrievedItem
@@ -60,8 +62,7 @@ class Context:
         return (*self.messages[: self.at], told, *self.messages[self.at + 1 :])
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """What the brain holds for a turn, read in one go."""
 
     messages: list[ChatMessage]

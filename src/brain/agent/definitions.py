@@ -1,8 +1,9 @@
 """The catalog's tool definitions as tools: a platform tool, a skill or an action behind each."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from ..assets.actions import Action
 from ..catalog import Catalog, CatalogTool, McpRef

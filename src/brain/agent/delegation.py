@@ -6,11 +6,11 @@ after a restart finds what it had done and goes on there.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from ...actors import work_span
 from ...errors import SeptemberError
@@ -71,8 +71,7 @@ def _callable(workshop: Workshop, job: Job) -> tuple[str, ...]:
     return (*named, PLANNER) if plans else named
 
 
-@dataclass(frozen=True, slots=True)
-class _Caller:
+class _Caller(Struct, frozen=True):
     """Who calls, and what the called one gets of it."""
 
     workshop: Workshop

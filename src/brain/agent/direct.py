@@ -4,17 +4,18 @@ There is nobody to ask meanwhile: what a person would be asked about is refused.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias, assert_never
 
-import structlog
 import trio
+from msgspec.structs import replace
 
 from ...actors import Actor, Later, Message, Reply, work_span
 from ...errors import STATUS, SchemaViolation, SeptemberError
+from ...logs import get_logger
 from ..catalog import Catalog
 from ..channels.events import Event, JsonObject
 from ..clock import new_id
@@ -33,7 +34,7 @@ from .tools import Tool, ToolContext, ToolOutput
 from .validation import problems
 from .workshop import Workshop
 
-_log = structlog.get_logger("september.direct")
+_log = get_logger("september.direct")
 
 
 @dataclass(frozen=True, slots=True)

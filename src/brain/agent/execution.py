@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-import structlog
 import trio
 
 from ...actors import work_span
 from ...errors import SeptemberError
+from ...logs import get_logger
 from ..channels.channel import Channel
 from ..channels.events import Event, ToolError, ToolResult
 from ..herald.arguments import unreadable
@@ -29,7 +29,7 @@ from .transcript import StoredCall
 from .validation import problems
 from .workshop import Workshop
 
-_log = structlog.get_logger("september.tools")
+_log = get_logger("september.tools")
 
 
 class ToolRunner:

@@ -1,6 +1,5 @@
 """The gate before every tool call: the rules, what a person once answered, else the person."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, assert_never
@@ -40,16 +39,14 @@ _WHY: Final[dict[Outcome, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(msgspec.Struct, frozen=True):
     """The call may run, with these further roots; `judgement` is to be kept when it starts."""
 
     judgement: Judgement
     grants: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(msgspec.Struct, frozen=True):
     """Lets a turn's tool calls through, or says why not."""
 
     workshop: Workshop

@@ -7,13 +7,13 @@ and decided by the hook's `on_failure`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from ...actors import ActorError
 from ...errors import SeptemberError
@@ -47,8 +47,7 @@ class HookAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     context: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What the hooks before a tool say: the input to run with, and what stands in the way.
 
     `denied` is why it may not run, `asks` why a person has to decide; `context` goes to the model.

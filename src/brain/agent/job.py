@@ -1,9 +1,11 @@
 """A turn's job: which turn it is, what it is asked, and its seat among the running turns."""
 
 import re
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..catalog import Agent, Catalog
 from ..channels.events import SubAgent
@@ -29,8 +31,7 @@ class Seat(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Nested:
+class Nested(Struct, frozen=True):
     """Where a sub-agent's job stands: the turn whose stream it is in, its folder, and how deep.
 
     `path` are the ids of the tool calls that lead to it, outermost first.
@@ -43,8 +44,7 @@ class Nested:
     who: SubAgent
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """One turn. `resumed` says that it was open when the Engine started and is taken up again.
 
     `catalog` was in force when the turn began, and is for as long as it runs. A sub-agent's job

@@ -1,6 +1,6 @@
 """Telling the client what the model says, piece by piece, without its secrets."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ...errors import SeptemberError
 from ..channels.channel import Channel
@@ -23,8 +23,7 @@ from ..herald.model_stream import Completed, ModelPiece
 from ..security.secrets import SecretScrubber
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """A model message that was told to its end, and the tool calls in it."""
 
     completed: Completed

@@ -1,7 +1,8 @@
 """Opening a turn: from here on it runs, and its user message is in the transcript."""
 
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from ..channels.channel import Channel
 from ..channels.events import ThreadLifecycle
@@ -14,8 +15,7 @@ from .job import Job
 from .request import TurnRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(Struct, frozen=True):
     """Which messages go out of force (from `supersede`), and under which id the new one goes in.
 
     `adds` is False for a retry: its message is in the transcript already.

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..channels.events import JsonObject
 from ..security.egress import NetworkPolicy
@@ -19,13 +21,11 @@ YES: Final = frozenset({"yes", "y", "true", "allow", "ok"})
 """Answers that grant permission; anything else does not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
+class Allow(Struct, frozen=True):
     """The call may run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """A person decides. On a yes the call gets `grants` as further roots, for itself alone.
 
     `subject` is what an answer can be remembered for, "" if every call is asked about.
@@ -37,8 +37,7 @@ class Ask:
     grants: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Deny:
+class Deny(Struct, frozen=True):
     """The call may not run, whoever asks."""
 
     reason: str
@@ -47,8 +46,7 @@ class Deny:
 Decision: TypeAlias = Allow | Ask | Deny
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
+class Ground(Struct, frozen=True):
     """Where a call would act: the allowed folders, the task's own, the network policy if any."""
 
     roots: Sequence[Path]

@@ -4,8 +4,9 @@ What an answer is for is kept as a digest, with a text for people that holds no 
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 from ..clock import new_id, now_ms
 from ..store.connection import Connection
@@ -19,8 +20,7 @@ Outcome: TypeAlias = Literal["allowed", "remembered", "granted", "refused", "exp
 _SHOWN: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(Struct, frozen=True):
     """A yes that stands: for this tool and subject, in one task or always. Times in ms."""
 
     permit_id: str
@@ -31,8 +31,7 @@ class Permit:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """What was decided on a call, and why."""
 
     task_id: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from ..herald.conversation import TextPiece, ThinkingPiece
 from ..herald.model_stream import Completed, ModelPiece
@@ -16,8 +17,7 @@ PIECES_KEPT: Final = 400
 """Pieces of one answer whose times are kept; a longer answer is kept coarser."""
 
 
-@dataclass(slots=True)
-class TurnSpan:
+class TurnSpan(Struct):
     """A turn, from its seat to its last event."""
 
     task_id: str
@@ -87,8 +87,7 @@ class ChatSpan:
         self.cache_hit_alert = end.cache_alert is not None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSpan:
+class ToolSpan(Struct, frozen=True):
     """One tool call, from its turn among the others to its answer."""
 
     task_id: str
@@ -98,8 +97,7 @@ class ToolSpan:
     input: object
 
 
-@dataclass(frozen=True, slots=True)
-class GateSpan:
+class GateSpan(Struct, frozen=True):
     """A call that is not simply free: the rule it falls under, and what it would do."""
 
     task_id: str
@@ -110,8 +108,7 @@ class GateSpan:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class WaitSpan:
+class WaitSpan(Struct, frozen=True):
     """A wait for a person."""
 
     task_id: str

@@ -1,9 +1,10 @@
 """The contract of a tool: a definition the model sees and a function that runs."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
+
+from msgspec import Struct
 
 from ...actors import ActorRef
 from ..channels.events import Event, JsonObject
@@ -13,8 +14,7 @@ from ..sandbox.sandbox import SandboxMessage
 from ..store.database import Database
 
 
-@dataclass(frozen=True, slots=True)
-class ToolOutput:
+class ToolOutput(Struct, frozen=True):
     """What a tool answers the model. `error` is a short reason when it failed.
 
     `media`, named by id, are shown to the model behind the answers of all calls.
@@ -39,8 +39,7 @@ class AskPerson(Protocol):
     ) -> Answer: ...
 
 
-@dataclass(frozen=True, slots=True)
-class ToolContext:
+class ToolContext(Struct, frozen=True):
     """What a tool may use: its place, its stores, and the turn's event stream.
 
     `workspace` is the task's folder, `roots` the folders file tools may touch (workspace included).
@@ -68,8 +67,7 @@ class ToolFunction(Protocol):
 JudgedAs: TypeAlias = Callable[[JsonObject], tuple[str, JsonObject]]
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(Struct, frozen=True):
     """A tool of the Engine: `definition` for the model, `run` for the loop.
 
     `repeatable` says that a call which a stop of the Engine interrupted may simply run again: all

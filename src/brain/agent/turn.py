@@ -1,11 +1,11 @@
 """One running turn: an actor, so that it can be cancelled, watched and traced."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias, assert_never
 
 import trio
+from msgspec import Struct
 
 from ...actors import Actor, Later, Message, Reply, work_span
 from ...errors import SeptemberError
@@ -23,20 +23,17 @@ CLOSING_S: Final = 5.0
 """How long a turn may take to write its ending; then the coordinator closes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begin(Message[None]):
+class Begin(Message[None], Struct, frozen=True):
     """Run the turn; it stops by itself at the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTurn(Message[None]):
+class CancelTurn(Message[None], Struct, frozen=True):
     """End the turn now, this way; answered when it has ended."""
 
     ending: Ending
 
 
-@dataclass(frozen=True, slots=True)
-class Finished(Message[None]):
+class Finished(Message[None], Struct, frozen=True):
     """The turn has written its last event."""
 
 

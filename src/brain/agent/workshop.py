@@ -1,9 +1,10 @@
 """What every turn of this Engine works with: its stores, its model, its tools, its limits."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from ...actors import ActorRef
 from ..assets.directory import DirectoryMessage
@@ -23,8 +24,7 @@ from .job import Job
 from .tools import Tool
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What bounds a turn. `heartbeat_s` is the silence after which a sign of life is sent.
 
     A sub-agent, at most `sub_agent_depth` levels down, has `sub_agent_iterations` model calls and
@@ -55,8 +55,7 @@ class Delegates(Protocol):
     def __call__(self, workshop: "Workshop", job: Job, channel: Channel) -> dict[str, Tool]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Workshop:
+class Workshop(Struct, frozen=True):
     """Refs and plain modules a turn needs; the same for all turns.
 
     `open_gateway` makes a turn's own face to the models, with its budget. `workspaces` is the

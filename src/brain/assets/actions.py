@@ -1,7 +1,6 @@
 """What a connection offers and answers: actions, resources, prompts, and pieces of content."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
@@ -26,16 +25,14 @@ class Action(Struct, frozen=True, kw_only=True):
         return f"{self.server}.{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True):
     """Content that is no text: `data` with its media type."""
 
     media_type: str
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """What a server answered. `failed` means that the server itself says so.
 
     The model sees `limit` characters of the text.
@@ -47,16 +44,14 @@ class Content:
     limit: int = OUTPUT_LIMIT
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """A resource (`name` is its URI) or a prompt."""
 
     name: str
     description: str
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """How far a call is; `total` None when the server does not say."""
 
     done: float
@@ -73,8 +68,7 @@ class AskOnBehalf(Protocol):
     async def __call__(self, question: str, options: tuple[str, ...]) -> Answer: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """On whose behalf a call is made: where its progress and its questions go."""
 
     ask: AskOnBehalf | None = None

@@ -4,17 +4,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
 import trio
 
 from ...actors import ActorError, ActorRef, DynamicRef
 from ...errors import SeptemberError
+from ...logs import get_logger
 from .connection import AwaitSettled, ConnectionMessage, Redial
 from .credentials import Flow
 from .keeper import BeginFlow, FinishFlow, KeeperMessage, Revoke
 from .line import LineState
 
-_log = structlog.get_logger("september.assets")
+_log = get_logger("september.assets")
 
 _CONNECT_S: Final = 25.0
 """How long POST /assets/connect waits for the server before it answers `connecting`."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias, assert_never
 
 import trio
+from msgspec import Struct
 
 from ...actors import Actor, Later, Message, Reply
 from ...errors import SeptemberError
@@ -27,33 +28,30 @@ class CallAction(Message["Content | SeptemberError"]):
     caller: Caller = field(default=NOBODY, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class ListReadable(Message["tuple[tuple[Listed, ...], tuple[Listed, ...]] | SeptemberError"]):
+class ListReadable(
+    Message["tuple[tuple[Listed, ...], tuple[Listed, ...]] | SeptemberError"], Struct, frozen=True
+):
     """The server's resources and its prompts."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadResource(Message["Content | SeptemberError"]):
+class ReadResource(Message["Content | SeptemberError"], Struct, frozen=True):
     """Read a resource by its URI."""
 
     uri: str
 
 
-@dataclass(frozen=True, slots=True)
-class GetPrompt(Message["Content | SeptemberError"]):
+class GetPrompt(Message["Content | SeptemberError"], Struct, frozen=True):
     """A prompt, filled in."""
 
     prompt: str
     arguments: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitSettled(Message[Standing]):
+class AwaitSettled(Message[Standing], Struct, frozen=True):
     """How the line stands, once it is connected or has failed to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Redial(Message[None]):
+class Redial(Message[None], Struct, frozen=True):
     """Something has been done about the last failure: try again now."""
 
 
@@ -64,8 +62,7 @@ ConnectionMessage: TypeAlias = (
 Dial: TypeAlias = Callable[[], AbstractAsyncContextManager[tuple[Any, Any]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
+class Wiring(Struct, frozen=True):
     """What one connection is made of."""
 
     definition: ServerDefinition

@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import httpx2
+from msgspec import Struct
 
 from ...actors import ActorRef
 from ...config import Secret
@@ -26,8 +26,7 @@ class TokenSource(Protocol):
     async def __call__(self, stale: Secret | None) -> Secret: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Dialer:
+class Dialer(Struct, frozen=True):
     """What every connection is opened with. `folder` holds the servers' own folders."""
 
     sandbox: ActorRef[SandboxMessage]

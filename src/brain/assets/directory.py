@@ -1,15 +1,17 @@
 """The Asset Directory: which servers are known and connected, and which actions they offer."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, assert_never
 
-import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ...actors import Actor, ActorRef, DynamicRef, Later, Message, Reply
 from ...errors import SeptemberError
+from ...logs import get_logger
 from ..channels.events import JsonObject
 from ..clock import iso
 from ..store.database import Database
@@ -25,11 +27,10 @@ from .line import LineState, Standing
 from .rows import ConnectionRow
 from .vault import Vault
 
-_log = structlog.get_logger("september.assets")
+_log = get_logger("september.assets")
 
 
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
+class ServerInfo(Struct, frozen=True):
     """A server as GET /assets/servers shows it."""
 
     server_name: str
@@ -39,8 +40,7 @@ class ServerInfo:
     status: str
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionInfo:
+class ConnectionInfo(Struct, frozen=True):
     """A connection as GET /assets/connections shows it. `problem` says why it is not connected."""
 
     ref_id: str
@@ -69,52 +69,44 @@ class CompleteOauth(Message["Connected | SeptemberError"]):
     issuer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect(Message["None | SeptemberError"]):
+class Disconnect(Message["None | SeptemberError"], Struct, frozen=True):
     """Revoke and remove a connection."""
 
     ref_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListServers(Message[tuple[ServerInfo, ...]]):
+class ListServers(Message[tuple[ServerInfo, ...]], Struct, frozen=True):
     """All servers that are known."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListConnections(Message[tuple[ConnectionInfo, ...]]):
+class ListConnections(Message[tuple[ConnectionInfo, ...]], Struct, frozen=True):
     """All connections, oldest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListActions(Message[tuple[Action, ...]]):
+class ListActions(Message[tuple[Action, ...]], Struct, frozen=True):
     """What the connected servers offer now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reach(Message["ActorRef[ConnectionMessage] | SeptemberError"]):
+class Reach(Message["ActorRef[ConnectionMessage] | SeptemberError"], Struct, frozen=True):
     """The connection to a server."""
 
     server_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class UseServers(Message[None]):
+class UseServers(Message[None], Struct, frozen=True):
     """Use these definitions of the catalog from now on."""
 
     servers: tuple[ServerDefinition, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StandingChanged(Message[None]):
+class StandingChanged(Message[None], Struct, frozen=True):
     """A line is connected, was lost, or offers other actions."""
 
     ref_id: str
     standing: Standing
 
 
-@dataclass(frozen=True, slots=True)
-class CountDown(Message[int]):
+class CountDown(Message[int], Struct, frozen=True):
     """How many connections that should be up are not."""
 
 
@@ -131,8 +123,7 @@ _STATUS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Staff:
+class Staff(Struct, frozen=True):
     """Who the directory works with. `open_*` start the actor of a connection, or find it."""
 
     database: Database

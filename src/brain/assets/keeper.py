@@ -13,12 +13,12 @@ from typing import Final, TypeAlias, assert_never
 
 import httpx2
 import msgspec
-import structlog
 import trio
 
 from ...actors import Actor, ActorRef, Backoff, Later, Message, Reply
 from ...config import Secret
 from ...errors import SeptemberError
+from ...logs import get_logger
 from ..clock import now_ms
 from ..store.database import Database
 from . import oauth, rows
@@ -28,7 +28,7 @@ from .discovery import discover, failed
 from .rows import ConnectionRow
 from .vault import Vault
 
-_log = structlog.get_logger("september.assets.keeper")
+_log = get_logger("september.assets.keeper")
 
 _EARLY_SHARE: Final = 0.1
 _EARLY_MS: Final = (5_000, 300_000)
@@ -38,8 +38,7 @@ _BACKOFF: Final = Backoff(first=1.0, factor=2.0, max=120.0, jitter=0.0)
 _REVOKE_S: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class BeginFlow(Message["Consent | SeptemberError"]):
+class BeginFlow(Message["Consent | SeptemberError"], msgspec.Struct, frozen=True):
     """Make an authorization whose callback comes to `redirect_uri`."""
 
     redirect_uri: str
@@ -60,8 +59,7 @@ class FinishFlow(Message["None | SeptemberError"]):
     code: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class GetAccess(Message["Secret | SeptemberError"]):
+class GetAccess(Message["Secret | SeptemberError"], msgspec.Struct, frozen=True):
     """The access token; `stale` is one that the server has just refused."""
 
     stale: Secret | None = None
@@ -75,23 +73,20 @@ class Renewed(Message[None]):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class RenewDue(Message[None]):
+class RenewDue(Message[None], msgspec.Struct, frozen=True):
     """The credential of this version comes to its end."""
 
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Revoke(Message[None]):
+class Revoke(Message[None], msgspec.Struct, frozen=True):
     """Tell the authorization server, if it listens, that the tokens are not needed any more."""
 
 
 KeeperMessage: TypeAlias = BeginFlow | FinishFlow | GetAccess | Renewed | RenewDue | Revoke
 
 
-@dataclass(frozen=True, slots=True)
-class Keeping:
+class Keeping(msgspec.Struct, frozen=True):
     """What a keeper works with. `http` makes a client for the authorization server."""
 
     database: Database

@@ -2,13 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from enum import Enum
 from math import inf
 from random import Random
 from typing import Any, Final, TypeVar, cast
 
 import trio
+from msgspec import Struct
 
 from ...actors import Backoff
 from ...errors import SeptemberError
@@ -54,8 +54,7 @@ _FINAL: Final = frozenset({"MCP_TOKEN_EXPIRED", "PERMISSION_DENIED", "INVALID_RE
 """Codes that trying again does not mend."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """What a line's owner is told whenever something changes."""
 
     state: LineState

@@ -9,7 +9,6 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 from urllib.parse import quote_plus, urlencode
 
@@ -28,15 +27,13 @@ _ERROR_CODE: Final = re.compile(r"[a-z_]{1,40}")
 _DEAD: Final = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
+class Dead(msgspec.Struct, frozen=True):
     """The credential is of no use any more: a person must connect again."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
+class Later(msgspec.Struct, frozen=True):
     """The server could not answer: the credential is kept. Seconds to wait, if it said so."""
 
     reason: str

@@ -7,12 +7,12 @@ session, whatever the transport does: a transport that dies may say so to nobody
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Any, Final, Protocol, TypeVar
 
 import trio
+from msgspec.structs import replace
 
 from ...actors import current_span
 from ..channels.events import JsonObject

@@ -4,11 +4,12 @@ So a reload never half-applies: either everything in the folder is in force, or 
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files as resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+
+from msgspec import Struct
 
 from ...errors import ConfigError
 from .agents import Agent, Soul, load_agents
@@ -20,8 +21,7 @@ from .tools import CatalogTool, load_tools
 DEFAULT_AGENT = "assistant"
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(Struct, frozen=True):
     """Everything the catalog folder defines but the servers; `root` is where it was read."""
 
     agents: Mapping[str, Agent]

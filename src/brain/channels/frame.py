@@ -1,12 +1,11 @@
 """A frame: one event with its id, ready for the wire."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from .events import Event, closes, encode
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One logged event. `wire` is its whole SSE frame; `closing` says that its turn ends here."""
 
     id: int

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
 import trio
+from msgspec import Struct
 
 from ...actors import Actor, ActorRef, Message, Reply
 from ...errors import SeptemberError
@@ -45,8 +46,7 @@ class Append(Message["int | SeptemberError"]):
     also: Work | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
+class Subscription(Struct, frozen=True):
     """Live frames after `head`. `recent` holds the frames in (after, head] when `complete`.
 
     `live` ends when the subscriber lagged too far or the log restarted: read on from the brain.
@@ -59,23 +59,20 @@ class Subscription:
     live: "trio.MemoryReceiveChannel[Frames]"
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribe(Message[Subscription]):
+class Subscribe(Message[Subscription], Struct, frozen=True):
     """Follow one task, or all of them (None), from the id `after`."""
 
     task_id: str | None
     after: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unsubscribe(Message[None]):
+class Unsubscribe(Message[None], Struct, frozen=True):
     """Stop following."""
 
     key: int
 
 
-@dataclass(frozen=True, slots=True)
-class IsFollowed(Message[bool]):
+class IsFollowed(Message[bool], Struct, frozen=True):
     """Whether anybody follows this task now."""
 
     task_id: str

@@ -1,11 +1,11 @@
 """Following the log: what is buffered first, then what comes, each event exactly once."""
 
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
 import trio
+from msgspec.structs import replace
 
 from ...actors import ActorRef
 from ..store.connection import Connection

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, TypeAlias, assert_never
 
-import structlog
+import msgspec
 import trio
 
 from ...actors import (
@@ -21,6 +21,7 @@ from ...actors import (
     work_span,
 )
 from ...errors import SeptemberError
+from ...logs import get_logger
 from ...traces.recorder import joining
 from ..agent import closing, opening
 from ..agent.closing import ABANDONED, CANCELLED, Ending
@@ -39,13 +40,12 @@ from .records import NewTurn, OpenTurn
 from .seating import SlotSeat
 from .slots import Admit, CountSlots, Full, Release, SlotMessage
 
-_log = structlog.get_logger("september.coordinator")
+_log = get_logger("september.coordinator")
 
 OnBusy: TypeAlias = Literal["reject", "queue", "interrupt"]
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """A turn that runs or will. Its events are those of `turn_id` with ids above `after`.
 
     `attached` says that it had been started before, under the same Idempotency-Key.
@@ -68,30 +68,26 @@ class StartTurn(Message["Accepted | SeptemberError"]):
     media: tuple[MediaItem, ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(msgspec.Struct, frozen=True):
     """What a cancel did. `turn_id` is None when nothing ran."""
 
     turn_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTask(Message[Stopped]):
+class CancelTask(Message[Stopped], msgspec.Struct, frozen=True):
     """End the task's running turn; those that wait behind it are cancelled too."""
 
     task_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class TurnDown(Message[None]):
+class TurnDown(Message[None], msgspec.Struct, frozen=True):
     """A Turn actor is gone; `crash` is why, if it did not end by itself."""
 
     turn_id: str
     crash: Exception | None
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
+class Activity(msgspec.Struct, frozen=True):
     """What is going on: turns that run, that wait for a slot, that wait for a person."""
 
     running: int
@@ -99,23 +95,19 @@ class Activity:
     asking: int
 
 
-@dataclass(frozen=True, slots=True)
-class CountTurns(Message[Activity]):
+class CountTurns(Message[Activity], msgspec.Struct, frozen=True):
     """How many turns run and wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drain(Message[None]):
+class Drain(Message[None], msgspec.Struct, frozen=True):
     """Accept nothing more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon(Message[None]):
+class Abandon(Message[None], msgspec.Struct, frozen=True):
     """Close every turn that still runs; what waits for a person is taken up after a restart."""
 
 
-@dataclass(frozen=True, slots=True)
-class GetCatalog(Message[Catalog]):
+class GetCatalog(Message[Catalog], msgspec.Struct, frozen=True):
     """The catalog in force."""
 
 
@@ -131,13 +123,12 @@ CoordinatorMessage: TypeAlias = (
 )
 
 
-@dataclass(slots=True)
-class _Task:
+class _Task(msgspec.Struct):
     """A task with a turn: the one that runs, and those behind it."""
 
     running: NewTurn
     ref: ActorRef[TurnMessage]
-    line: deque[NewTurn] = field(default_factory=deque[NewTurn])
+    line: deque[NewTurn] = msgspec.field(default_factory=deque[NewTurn])
 
 
 class Coordinator(Actor[CoordinatorMessage]):

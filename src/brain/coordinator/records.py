@@ -1,7 +1,6 @@
 """Turns and tasks in the brain, as the coordinator keeps them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -16,8 +15,7 @@ TITLE_LENGTH = 80
 """Characters of the first message that name a conversation."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewTurn:
+class NewTurn(msgspec.Struct, frozen=True):
     """A turn that was accepted."""
 
     turn_id: str
@@ -27,8 +25,7 @@ class NewTurn:
     trace_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class OpenTurn:
+class OpenTurn(msgspec.Struct, frozen=True):
     """A turn without an ending. `asks` says that it waits for a person."""
 
     turn: NewTurn

@@ -1,30 +1,27 @@
 """Task slots: how many turns may run at once, and who is next in line."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 import trio
+from msgspec import Struct
 
 from ...actors import Actor, Later, Message, Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """Where a turn stands: `ahead` is 0 when it runs now."""
 
     ahead: int
 
 
-@dataclass(frozen=True, slots=True)
-class Full:
+class Full(Struct, frozen=True):
     """No slot is free and the line is full; `waiting` turns stand in it."""
 
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class Admit(Message[Admission | Full]):
+class Admit(Message[Admission | Full], Struct, frozen=True):
     """Ask for a slot; asking twice is the same as asking once.
 
     `always` joins the line however long it is: for a turn that has already been accepted.
@@ -34,30 +31,26 @@ class Admit(Message[Admission | Full]):
     always: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitSlot(Message[None]):
+class AwaitSlot(Message[None], Struct, frozen=True):
     """Wait until this admitted turn has its slot; a turn that was never admitted is, first."""
 
     turn: str
 
 
-@dataclass(frozen=True, slots=True)
-class Release(Message[None]):
+class Release(Message[None], Struct, frozen=True):
     """Give the slot, or the place in the line, back; the longest waiter moves up."""
 
     turn: str
 
 
-@dataclass(frozen=True, slots=True)
-class Occupancy:
+class Occupancy(Struct, frozen=True):
     """How many turns hold a slot and how many wait for one."""
 
     running: int
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class CountSlots(Message[Occupancy]):
+class CountSlots(Message[Occupancy], Struct, frozen=True):
     """How busy the slots are."""
 
 

@@ -1,12 +1,12 @@
 """The file index as tools use it: bring it up to date, then search it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from ...actors import ActorError, ActorRef
 from ..herald.embeddings import Embeddings
@@ -24,8 +24,7 @@ PATIENCE_S: Final = 5.0
 """How long a search waits for the index, in seconds; then it looks in what is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a search found; `passing` says how far the index is where it is not yet complete."""
 
     hits: tuple[FileHit, ...]

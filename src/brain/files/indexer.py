@@ -6,23 +6,23 @@ before the request is found.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, assert_never
 
-import structlog
 import trio
+from msgspec import Struct
 
 from ...actors import Actor, Later, Message, Reply
 from ...errors import SeptemberError
+from ...logs import get_logger
 from ..herald.embeddings import Embeddings
 from ..memory.vectors import made_space
 from ..store.database import Database
 from . import rows, walk
 from .walk import ReadFile, Stamp
 
-_log = structlog.get_logger("september.files")
+_log = get_logger("september.files")
 
 MOST_FILES: Final = 50_000
 """Files of one root that are looked at."""
@@ -35,35 +35,30 @@ _FIRST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Refresh(Message[None]):
+class Refresh(Message[None], Struct, frozen=True):
     """Look at a root again; answered when a pass that began afterwards is over."""
 
     root: Path
 
 
-@dataclass(frozen=True, slots=True)
-class PassOver(Message[None]):
+class PassOver(Message[None], Struct, frozen=True):
     """A pass is over; told by the indexer to itself."""
 
     root: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Embedded(Message[None]):
+class Embedded(Message[None], Struct, frozen=True):
     """Every chunk had its vector; told by the indexer to itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Passing:
+class Passing(Struct, frozen=True):
     """How far the running pass is: files read of those that had changed."""
 
     done: int
     changed: int
 
 
-@dataclass(frozen=True, slots=True)
-class GetPassing(Message[Passing | None]):
+class GetPassing(Message[Passing | None], Struct, frozen=True):
     """How far the pass over a root is; None when none runs."""
 
     root: Path
@@ -72,8 +67,7 @@ class GetPassing(Message[Passing | None]):
 FileIndexerMessage: TypeAlias = Refresh | PassOver | Embedded | GetPassing
 
 
-@dataclass(slots=True)
-class _Pass:
+class _Pass(Struct):
     """A pass over a root: counts while it runs, an event for its end."""
 
     over: trio.Event

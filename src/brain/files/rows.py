@@ -1,8 +1,9 @@
 """The file index in the brain: which files are known, their chunks, and the chunks' vectors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..clock import now_ms
 from ..herald.embeddings import Vector
@@ -13,8 +14,7 @@ from .walk import ReadFile, Stamp
 VECTORS: Final = "file_chunks_vec"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """What the index holds below some folders: files, and how many are left out, by reason."""
 
     files: int

@@ -1,8 +1,9 @@
 """Searching the file index: by words and by meaning, fused by rank, the best place of each file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..memory.fact_search import NEAR_ENOUGH, by_rank
 from ..memory.vectors import Sight, VectorIndex
@@ -23,8 +24,7 @@ _WIDER: Final = 4
 """So many times the pool of nearest vectors are looked at: some belong to other folders."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileHit:
+class FileHit(Struct, frozen=True):
     """A file that was found, with its best place. `score` compares within one search only."""
 
     path: str
@@ -33,8 +33,7 @@ class FileHit:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Struct, frozen=True):
     path: str
     first_line: int
     text: str

@@ -7,10 +7,11 @@ there in between, and what it leads to is not to be found by a search.
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 LARGEST: Final = 2**20
 """Bytes of a file that is searched; a larger one is data rather than text to read."""
@@ -29,16 +30,14 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(Struct, frozen=True):
     """By which a file is taken to be unchanged."""
 
     size: int
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """Some lines of a file, counted from 1."""
 
     first_line: int
@@ -46,8 +45,7 @@ class Chunk:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFile:
+class ReadFile(Struct, frozen=True):
     """A file that was read: its chunks, or why it has none (`skipped`)."""
 
     path: str

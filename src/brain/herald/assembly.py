@@ -1,7 +1,8 @@
 """The assistant message while it streams in: blocks that open, grow, close, and the result."""
 
-from dataclasses import dataclass, field
 from uuid import uuid4
+
+from msgspec import Struct, field
 
 from ..channels.events import JsonObject
 from .arguments import parse_arguments
@@ -21,8 +22,7 @@ from .conversation import (
 from .naming import ToolNames
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(Struct):
     """A block under construction. `text` holds a tool call's arguments as JSON fragments.
 
     `given` are arguments that came whole, as an object; fragments win over them.

@@ -5,8 +5,9 @@ to be called, because a fallback may take other forms than the model before it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from .conversation import (
     AudioBlock,
@@ -23,8 +24,7 @@ PDF: Final = "application/pdf"
 _IMAGES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 
 
-@dataclass(frozen=True, slots=True)
-class Carriage:
+class Carriage(Struct, frozen=True):
     """What a provider's wire carries: media types in the message, kinds of block by their URL."""
 
     types: frozenset[str]
@@ -76,8 +76,7 @@ def in_place_of(block: MediaBlock, reason: str) -> TextBlock:
     return TextBlock(f"[The {kind_of(block)}{name} that was attached here is left out: {reason}]")
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True):
     """Media that a call went without. `media` is its id in the brain, or its URL."""
 
     media: str
@@ -85,8 +84,7 @@ class LeftOut:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A request whose media the provider takes, and what had to stay behind."""
 
     request: ModelRequest

@@ -1,9 +1,10 @@
 """Circuit breaker: stops calling a provider that keeps failing, and finds out when it is back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 
 class BreakerState(Enum):
@@ -36,8 +37,7 @@ MOVES: Final[Mapping[tuple[BreakerState, Signal], BreakerState]] = {
 """Every move there is. Calls begun before the breaker opened cannot move an OPEN one."""
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerPolicy:
+class BreakerPolicy(Struct, frozen=True):
     """`threshold` failures in a row open the breaker; it cools for `cool_s` seconds."""
 
     threshold: int = 5

@@ -1,14 +1,14 @@
 """Prompt-cache monitor: notices when the cache has stopped working."""
 
 from collections import deque
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..channels.events import CacheHitRatioAlert
 from .conversation import TokenUsage
 
 
-@dataclass(frozen=True, slots=True)
-class CachePolicy:
+class CachePolicy(Struct, frozen=True):
     """Alert when the hit ratio of the last `calls` calls is below `threshold` (0..1).
 
     60 % is the service objective for cache hits (contract, section 16). Prompts below

@@ -7,12 +7,12 @@ A text's vector is the weighted mean of its tokens' vectors. Only the two data f
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 import trio
+from msgspec import Struct
 
 from .embeddings import Vector
 from .provider import Fault, ProviderError
@@ -96,8 +96,7 @@ def _package_folder() -> Path:
     return Path(spec.origin).parent
 
 
-@dataclass(frozen=True, slots=True)
-class _Model:
+class _Model(Struct, frozen=True):
     """Tokenizer, token vectors (float16, half the memory) and the tokens' general weights.
 
     The weights are smooth inverse frequencies (Arora et al., ICLR 2017) with the frequencies of

@@ -3,11 +3,11 @@
 import sys
 from array import array
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import sqrt
 from typing import Protocol, TypeAlias, TypeVar, assert_never
 
 import trio
+from msgspec import Struct, field
 
 from ...actors import Actor, ActorRef, Later, Message, Reply
 from ...errors import SeptemberError
@@ -61,22 +61,19 @@ def unit(values: Sequence[float]) -> Vector:
     return packed.tobytes()
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingFailed:
+class EmbeddingFailed(Struct, frozen=True):
     """The embedder's provider failed; the caller may try again later."""
 
     error: ProviderError
 
 
-@dataclass(frozen=True, slots=True)
-class Embed(Message[tuple[Vector, ...] | EmbeddingFailed]):
+class Embed(Message[tuple[Vector, ...] | EmbeddingFailed], Struct, frozen=True):
     """Embed texts that will be stored."""
 
     texts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedQuery(Message[Vector | EmbeddingFailed]):
+class EmbedQuery(Message[Vector | EmbeddingFailed], Struct, frozen=True):
     """Embed a text to search with; see `Embedder.embed_query` for `weights`."""
 
     text: str
@@ -118,14 +115,12 @@ async def _embed_query(
         return EmbeddingFailed(error)
 
 
-@dataclass(slots=True, eq=False)
-class _Request:
+class _Request(Struct, eq=False):
     texts: tuple[str, ...]
     answer: tuple[Vector, ...] | EmbeddingFailed | None = None
 
 
-@dataclass(slots=True)
-class Batches:
+class Batches(Struct):
     """Joins concurrent requests. Whoever holds the lock works for all that wait.
 
     A request stays pending until its batch is done, so a worker that is cancelled leaves the
@@ -173,8 +168,7 @@ class Batches:
         self._pending = [request for request in self._pending if request.answer is None]
 
 
-@dataclass(frozen=True, slots=True)
-class Embeddings:
+class Embeddings(Struct, frozen=True):
     """What the memory holds: the embedder behind its actor, and the space its vectors live in."""
 
     ref: ActorRef[EmbedderMessage]

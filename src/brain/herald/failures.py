@@ -1,8 +1,9 @@
 """What a turn hears when a model call fails for good: one code, one sentence, all attempts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ...errors import SeptemberError
 from .provider import Fault, ProviderError
@@ -17,8 +18,7 @@ class BreakerOpen(ProviderError):
         super().__init__(Fault.UNAVAILABLE, message, provider=provider, retry_after=retry_after)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One failed attempt. `retry_after` is in seconds."""
 
     provider: str

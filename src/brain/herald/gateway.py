@@ -7,11 +7,11 @@ because what the user has seen cannot be taken back.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from random import Random
 from uuid import uuid4
 
 import trio
+from msgspec import Struct, field
 
 from ...actors import ActorError, ActorRef, work_span
 from ...errors import SeptemberError
@@ -34,8 +34,7 @@ _RECORD_WITHIN_S = 1.0
 """Seconds that counting a finished call may take if Herald is just being restarted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCall:
+class ModelCall(Struct, frozen=True, kw_only=True):
     """One model call as a turn sees it: what to say, and to which role or model.
 
     `model` (`model` or `provider:model`) wins over `role`. `max_tokens` None means MAX_TOKENS.
@@ -65,8 +64,7 @@ class ModelCall:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallPolicy:
+class CallPolicy(Struct, frozen=True, kw_only=True):
     """Limits of every call. Times are in seconds.
 
     `retry` holds for the last target of a route; before a fallback there is less patience.

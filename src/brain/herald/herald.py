@@ -1,9 +1,9 @@
 """Herald: chooses the model for a call, keeps the token quota, and knows how calls are going."""
 
-from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 import trio
+from msgspec import Struct
 
 from ...actors import Actor, Message, Reply
 from ..channels.events import CacheHitRatioAlert
@@ -16,8 +16,7 @@ from .retry import is_providers_own
 from .route import Models, Role, Target
 
 
-@dataclass(frozen=True, slots=True)
-class HeraldPolicy:
+class HeraldPolicy(Struct, frozen=True):
     """`quota_tokens` per `quota_window_s` seconds (0: none); `cache` None turns the monitor off."""
 
     models: Models
@@ -26,15 +25,13 @@ class HeraldPolicy:
     cache: CachePolicy | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """The targets to try, in order."""
 
     targets: tuple[Target, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaUsedUp:
+class QuotaUsedUp(Struct, frozen=True):
     """No call before `retry_after` seconds: `used` of `limit` tokens are spent."""
 
     used: int
@@ -42,8 +39,7 @@ class QuotaUsedUp:
     retry_after: float
 
 
-@dataclass(frozen=True, slots=True)
-class LlmHealth:
+class LlmHealth(Struct, frozen=True):
     """Whether the last model call that says something about a provider succeeded.
 
     `fault` and `target` say why not; `cache_hit_ratio` is None before anything could be cached.
@@ -56,32 +52,28 @@ class LlmHealth:
     quota_used: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ChooseRoute(Message[Route | QuotaUsedUp]):
+class ChooseRoute(Message[Route | QuotaUsedUp], Struct, frozen=True):
     """Ask who answers a call of this role; `model` is one an agent names itself."""
 
     role: Role
     model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RecordUsage(Message[CacheHitRatioAlert | None]):
+class RecordUsage(Message[CacheHitRatioAlert | None], Struct, frozen=True):
     """A call succeeded. The answer is an alert to pass on, if there is one."""
 
     target: Target
     usage: TokenUsage
 
 
-@dataclass(frozen=True, slots=True)
-class RecordFailure(Message[None]):
+class RecordFailure(Message[None], Struct, frozen=True):
     """An attempt failed."""
 
     target: Target
     fault: Fault
 
 
-@dataclass(frozen=True, slots=True)
-class GetHealth(Message[LlmHealth]):
+class GetHealth(Message[LlmHealth], Struct, frozen=True):
     """Ask how model calls are going."""
 
 

@@ -10,8 +10,9 @@ listed has no cost: a wrong price is worse than none.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from .conversation import TokenUsage
 
@@ -22,8 +23,7 @@ SCRIPTED: Final = "scripted"
 """The provider that is no language model; its calls cost nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(Struct, frozen=True):
     """US dollars per million tokens. A cache rate of None is charged as `input`: an upper bound."""
 
     input: float
@@ -32,16 +32,14 @@ class Rates:
     cache_write: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LongPrompt:
+class LongPrompt(Struct, frozen=True):
     """Rates for a whole request whose prompt exceeds `above` tokens."""
 
     above: int
     rates: Rates
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
+class ModelFacts(Struct, frozen=True):
     """One model. `window` is its context window in tokens, None if it could not be read."""
 
     window: int | None

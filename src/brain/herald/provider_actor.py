@@ -5,18 +5,17 @@ what turns share (client, circuit breaker, concurrency limit, the pause after a 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
 import trio
+from msgspec import Struct, field
 
 from ...actors import Actor, Later, Message, Reply
 from .breaker import Breaker, BreakerPolicy, BreakerState
 from .provider import Fault, Provider
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderLimits:
+class ProviderLimits(Struct, frozen=True):
     """Calls at once, and in seconds the pause after a 429 without Retry-After and the longest.
 
     A longer Retry-After is not obeyed by everybody in advance: after `longest_pause_s` one more
@@ -29,44 +28,38 @@ class ProviderLimits:
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(Struct, frozen=True):
     """The call may go ahead with this client; `Finish` gives the permit back."""
 
     provider: Provider
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """The call would fail now. RATE_LIMITED is a pause, UNAVAILABLE an open breaker."""
 
     fault: Fault
     retry_after: float
 
 
-@dataclass(frozen=True, slots=True)
-class Succeeded:
+class Succeeded(Struct, frozen=True):
     """The stream reached its end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The call failed; `retry_after` is the provider's wish in seconds."""
 
     fault: Fault
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Abandoned:
+class Abandoned(Struct, frozen=True):
     """The caller left: it was cancelled, or had enough. Says nothing about the provider."""
 
 
 Outcome: TypeAlias = Succeeded | Failed | Abandoned
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderStatus:
+class ProviderStatus(Struct, frozen=True):
     """Where a provider stands; `paused_s` is what is left of the pause after a 429."""
 
     name: str
@@ -76,23 +69,20 @@ class ProviderStatus:
     paused_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Acquire(Message[Permit | Refusal]):
+class Acquire(Message[Permit | Refusal], Struct, frozen=True):
     """Ask to make a call; waits in line while too many run. `ticket` is the caller's own id."""
 
     ticket: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finish(Message[None]):
+class Finish(Message[None], Struct, frozen=True):
     """Give a permit back, or leave the line. Sent for every ticket, whatever became of it."""
 
     ticket: str
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Inspect(Message[ProviderStatus]):
+class Inspect(Message[ProviderStatus], Struct, frozen=True):
     """Ask where the provider stands."""
 
 

@@ -1,14 +1,14 @@
 """When a failed model call is tried again, and how long to wait before that: pure arithmetic."""
 
-from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from .provider import Fault, ProviderError
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """How patient a call is. Times are in seconds.
 
     The wait before attempt n+1 is uniform in 0..min(cap, base * 2**(n-1)) ("full jitter", from
@@ -23,15 +23,13 @@ class RetryPolicy:
     longest_wait_s: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """Try again after `seconds`."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(Struct, frozen=True):
     """Do not try this model again. `reason` completes the sentence "gave up because ..."."""
 
     reason: str

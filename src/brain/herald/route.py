@@ -1,8 +1,9 @@
 """Which model answers which kind of call: the roles and their targets, as data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 from .models import window
 
@@ -13,8 +14,7 @@ PROVIDERS: Final = ("anthropic", "openai", "gemini", "scripted")
 """Every provider there is an adapter for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """A model at a provider."""
 
     provider: str
@@ -35,8 +35,7 @@ def parse_target(text: str, provider: str) -> Target:
     return Target(provider, text)
 
 
-@dataclass(frozen=True, slots=True)
-class Models:
+class Models(Struct, frozen=True):
     """The configured models. `light` and `planner` fall back on `main` when not set.
 
     `window_override` is LLM_CONTEXT_WINDOW: tokens, for every model.

@@ -5,7 +5,6 @@ It drives the first run without a key, and the tests: a conversation goes the sa
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Final, cast
@@ -137,8 +136,7 @@ _EMPTY: Final[Mapping[object, object]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Beat:
+class _Beat(msgspec.Struct, frozen=True):
     """After `wait_s` seconds comes a piece, a failure, or nothing."""
 
     wait_s: float = 0.0

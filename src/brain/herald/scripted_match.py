@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, cast
+
+from msgspec import Struct
 
 from ..channels.events import JsonObject
 from .conversation import Block, ChatMessage, ModelRequest, TextBlock, ToolResultBlock
 from .scripted_rules import PLACEHOLDER, Rule
 
 
-@dataclass(frozen=True, slots=True)
-class TurnView:
+class TurnView(Struct, frozen=True):
     """What rules see of a request: the last user text and what the turn did since.
 
     `step` counts the turn's model messages so far, `results` are the tool results in the last

@@ -1,11 +1,11 @@
 """A provider's SDK client: loaded in a thread on first use, closed with its connections."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import httpx2
 import trio
+from msgspec import Struct
 
 from ...actors import current_span
 from .sse import guard
@@ -16,8 +16,7 @@ _KEPT_IDLE = 8
 _KEPT_FOR = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """Limits of one call, in seconds. `idle` is the longest silence within a stream."""
 
     connect: float = 10.0
@@ -54,8 +53,7 @@ def http_client(timeouts: Timeouts) -> httpx2.AsyncClient:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded(Generic[C]):
+class _Loaded(Struct, Generic[C], frozen=True):
     client: C
     http: httpx2.AsyncClient
 

@@ -1,15 +1,15 @@
 """The Learning Centre: the actor that learns from tasks when they have become idle."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias, assert_never
 
-import structlog
 import trio
+from msgspec import Struct
 
 from ...actors import Actor, ActorError, Later, Message, Reply
 from ...errors import SeptemberError
+from ...logs import get_logger
 from ..clock import now_ms
 from ..store.database import Database
 from . import passes
@@ -17,22 +17,20 @@ from .material import Waiting
 from .passes import Pass
 from .study import Study
 
-_log = structlog.get_logger("september.learning")
+_log = get_logger("september.learning")
 
 LEAST_S: Final = 0.05
 """The shortest rest between two rounds, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(Struct, frozen=True):
     """Idle time before a task is learned from, and the longest that it waits; seconds."""
 
     idle_s: float
     interval_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """How learning stands: what waits, what runs, and the last passes, newest first."""
 
     waiting: tuple[Waiting, ...]
@@ -49,41 +47,35 @@ class Standing:
         return not self.passes or self.passes[0].status != "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Tick(Message[None]):
+class Tick(Message[None], Struct, frozen=True):
     """Look for what is due."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rested(Message[None]):
+class Rested(Message[None], Struct, frozen=True):
     """A round is over; the next one is due in `seconds`."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Learn(Message[tuple[Pass, ...]]):
+class Learn(Message[tuple[Pass, ...]], Struct, frozen=True):
     """Learn now, from one task or from all that wait, however busy they are."""
 
     task_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LearnSoon(Message[None]):
+class LearnSoon(Message[None], Struct, frozen=True):
     """A task's turns leave its context: learn from it without waiting for it to be idle."""
 
     task_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Undo(Message["Pass | SeptemberError"]):
+class Undo(Message["Pass | SeptemberError"], Struct, frozen=True):
     """Take a pass back."""
 
     pass_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class GetStanding(Message[Standing]):
+class GetStanding(Message[Standing], Struct, frozen=True):
     """How learning stands."""
 
 

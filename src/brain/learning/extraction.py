@@ -1,22 +1,21 @@
 """Extraction by a model: a few turns at a time, into the strict schema of a draft."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, cast
 
 import msgspec
-import structlog
 from msgspec import Struct
 
 from ...actors import ActorError
 from ...errors import SeptemberError
+from ...logs import get_logger
 from ..channels.events import JsonObject
 from ..herald.conversation import ChatMessage, SystemPart, TextBlock
 from ..herald.gateway import Gateway, ModelCall
 from .draft import Draft, EpisodeDraft, FactDraft, RelationDraft, merged, of_turn
 from .material import Turn
 
-_log = structlog.get_logger("september.learning")
+_log = get_logger("september.learning")
 
 TURNS: Final = 8
 """Turns that one call reads."""
@@ -100,8 +99,7 @@ SCHEMA: Final[JsonObject] = {
 """What a model must answer: the parts of a draft, each item with the number of its turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extracted:
+class Extracted(msgspec.Struct, frozen=True):
     """A draft for each turn, and who drew them: a model's name, or BY_RULES."""
 
     drafts: tuple[Draft, ...]

@@ -1,6 +1,5 @@
 """What there is to learn from: finished turns and signals that no pass has taken up yet."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -12,8 +11,7 @@ STEPS: Final = 40
 """Turns and signals that one pass takes up; what is left waits for the next."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """A finished turn: what the person wrote, what was answered, which tools ran. Times are ms."""
 
     trajectory_id: str
@@ -30,8 +28,7 @@ class Turn:
         return f"{self.asked}\n{self.answered}"
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(msgspec.Struct, frozen=True):
     """What a person thought of a turn or task; `about` is what they had asked there."""
 
     id: int
@@ -42,8 +39,7 @@ class Signal:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """A task with something to learn from. Times are ms; `due` is when the next pass may begin."""
 
     task_id: str

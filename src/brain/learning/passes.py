@@ -1,7 +1,6 @@
 """Passes in the brain: begun, drawn, applied step by step, ended; and taken back."""
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -46,8 +45,7 @@ class Report(Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(msgspec.Struct, frozen=True):
     """A pass. Times are ms; `trace_id` names the trace of the pass, which all its rows cite.
 
     `applied` of its `steps` are written to memory.
@@ -65,8 +63,7 @@ class Pass:
     applied: int
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One turn or signal of a pass. `draft` is None until it was drawn."""
 
     number: int

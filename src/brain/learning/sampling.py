@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 from ..memory.memory import Memory
 from ..memory.words import FUNCTION_WORDS, WORD, stems
@@ -78,8 +79,7 @@ def _answered(sample: Sample, hits: Sequence["_Hit"], taken_up: Collection[str])
     return any(count == 1 or source not in taken_up for source, count in equals.items())
 
 
-@dataclass(frozen=True, slots=True)
-class _Hit:
+class _Hit(Struct, frozen=True):
     """What a question brought back."""
 
     id: str

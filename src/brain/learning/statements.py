@@ -5,8 +5,10 @@ conditions, quotations and code say nothing. The rules are English; other langua
 """
 
 import re
-from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 USER: Final = "user"
 """The subject of what a person says about themself."""
@@ -14,8 +16,7 @@ USER: Final = "user"
 Kind: TypeAlias = Literal["fact", "preference", "decision", "rule", "note"]
 
 
-@dataclass(frozen=True, slots=True)
-class Tie:
+class Tie(Struct, frozen=True):
     """How somebody stands to somebody: `one` is the `relation` of `other`, or does it."""
 
     one: str
@@ -23,8 +24,7 @@ class Tie:
     other: str
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """One thing that was stated. `sentence` is how it was said."""
 
     sentence: str
@@ -34,11 +34,10 @@ class Statement:
     tie: Tie | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
+class _Form(Struct, frozen=True):
     """A form of sentence, and what it states; `{…}` are groups of the pattern."""
 
-    pattern: re.Pattern[str]
+    pattern: str
     subject: str
     content: str
     kind: Kind = "fact"
@@ -70,8 +69,13 @@ def _form(
     subject: str = USER,
     tie: tuple[str, str, str] | None = None,
 ) -> _Form:
-    whole = re.compile(pattern + r"(?:,? (?:now|too|as well|by the way|actually|please))*", re.I)
-    return _Form(whole, subject, content, kind, tie)
+    return _Form(pattern, subject, content, kind, tie)
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compiled at its first use: all of them take longer than a hundred modules to load."""
+    return re.compile(pattern + r"(?:,? (?:now|too|as well|by the way|actually|please))*", re.I)
 
 
 _FORMS: Final[tuple[_Form, ...]] = (
@@ -227,7 +231,7 @@ def _stated(clause: str, sentence: str) -> Statement | None:
     if _SUPPOSED.match(said):
         return None
     for form in _FORMS:
-        found = form.pattern.fullmatch(said)
+        found = _compiled(form.pattern).fullmatch(said)
         if found is not None:
             return _filled(form, found, sentence)
     return None

@@ -9,12 +9,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-import structlog
 import trio
 from msgspec.structs import replace
 
 from ...actors import ActorError, current_span, work_span
 from ...errors import SeptemberError
+from ...logs import get_logger
 from ..clock import new_id, now_ms
 from ..memory.memory import Memory
 from ..store.database import Database
@@ -25,7 +25,7 @@ from .material import Turn, Waiting
 from .passes import Pass, Recall, Sample, Step
 from .sampling import found, samples
 
-_log = structlog.get_logger("september.learning")
+_log = get_logger("september.learning")
 
 VECTORS_S: Final = 20.0
 """How long the gate waits for vectors: without them it judges by words alone."""

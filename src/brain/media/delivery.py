@@ -2,11 +2,11 @@
 
 from base64 import b64decode, b64encode
 from collections import OrderedDict
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import trio
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ..herald.attachments import CARRIES, LeftOut, Prepared, in_place_of, kind_of
@@ -41,8 +41,7 @@ _FETCH: Final = FetchLimits(20.0, KINDS[ImageBlock].most_bytes)
 _FETCHED_KEPT: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryPolicy:
+class DeliveryPolicy(Struct, frozen=True):
     """The flags: big documents are read through the tool, refused media are left out."""
 
     ingest: bool = False

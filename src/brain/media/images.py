@@ -1,8 +1,9 @@
 """Images: looked at, checked and shrunk with Pillow. All of it blocks: call it from a thread."""
 
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
+
+from msgspec import Struct
 
 from .kinds import ADVISED_BYTES, ADVISED_EDGE, MOST_PIXELS
 
@@ -18,8 +19,7 @@ class TooManyPixels(BadImage):
     """An image that would fill the memory once decoded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """What an image's header says. Sizes are pixels."""
 
     media_type: str

@@ -7,11 +7,11 @@ much is looked at, and whether a large image is refused or made smaller (contrac
 import binascii
 from base64 import b64decode
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import trio
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ...errors import SchemaViolation
@@ -32,16 +32,14 @@ from .rows import MediaItem, item_of
 _FETCH_S: Final = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class IntakePolicy:
+class IntakePolicy(Struct, frozen=True):
     """The flags: look into every block, shrink images over the advised limits."""
 
     validate: bool = False
     shrink: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TakenIn:
+class TakenIn(Struct, frozen=True):
     """Blocks that name their media by id, and what is to be kept under those ids."""
 
     blocks: tuple[MediaBlock, ...]

@@ -1,8 +1,9 @@
 """Kinds of media: what may be attached, and within which limits (contract, section 4.1)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..herald.attachments import PDF
 from ..herald.conversation import (
@@ -26,8 +27,7 @@ ADVISED_BYTES: Final = 5 * MiB
 """Longest edge (pixels, exclusive) and size of an image that every provider takes (section 4.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """One kind of block: its media types, and the most bytes of one, once decoded."""
 
     types: frozenset[str]

@@ -2,11 +2,11 @@
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from . import pdf_reader
 
@@ -17,8 +17,7 @@ _MEMORY: Final = 1024 * 2**20
 _READER: Final = str(Path(pdf_reader.__file__))
 
 
-@dataclass(frozen=True, slots=True)
-class PdfText:
+class PdfText(Struct, frozen=True):
     """What could be read: the text of each page, of how many pages, and what is missing."""
 
     texts: tuple[str, ...]

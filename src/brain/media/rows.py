@@ -20,8 +20,7 @@ class MediaItem:
     data: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMedia:
+class StoredMedia(msgspec.Struct, frozen=True):
     """What is known of an attachment. `refused` has a reason for each provider that refused it.
 
     `pages` is None until its text has been taken out; `problem` says what is missing of it.
@@ -36,8 +35,7 @@ class StoredMedia:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True):
     """A piece of an attachment's text; `label` says where it stands."""
 
     position: int

@@ -12,6 +12,7 @@ from ..store.database import Database
 from . import images
 from .images import BadImage
 from .kinds import ADVISED_BYTES, KINDS
+from .png import bare
 from .rows import MediaItem, item_of, keep
 
 SHOWN: Final = 4
@@ -54,6 +55,11 @@ def _keep(connection: Connection, task_id: str, items: Sequence[MediaItem]) -> b
 
 
 def _fit(data: bytes) -> Picture | None:
+    """The picture as it is, or else without its extras; None for what cannot be shown."""
+    return _whole(data) or _whole(bare(data))
+
+
+def _whole(data: bytes) -> Picture | None:
     """None for what is no picture, or too large a one.
 
     It is decoded as a whole: a provider refuses a conversation with a broken picture for ever.

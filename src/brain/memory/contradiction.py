@@ -1,8 +1,9 @@
 """When one fact about a subject puts another out of force; rules, so that no model is needed."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from .words import stems
 
@@ -27,8 +28,7 @@ _FILLER: Final = re.compile(r"\b(?:now|currently|the|a|an|does|do|is|are)\b|[^\w
 _SAME_PLACE: Final = {"moved to": "lives in", "lives at": "lives in", "resides in": "lives in"}
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """A fact's content, taken apart. `attribute` is empty where several may hold at a time."""
 
     attribute: str

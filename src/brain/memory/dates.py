@@ -1,9 +1,10 @@
 """Dates that a question names, so that memories of that time come first."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
+
+from msgspec import Struct
 
 MONTHS: Final = (
     *("january", "february", "march", "april", "may", "june"),
@@ -21,8 +22,7 @@ DAYS_BEFORE: Final = 1
 """People speak of a day up to so many days later, and plan it the day before."""
 
 
-@dataclass(frozen=True, slots=True)
-class NamedDate:
+class NamedDate(Struct, frozen=True):
     """A month, with its day and year where they are said."""
 
     month: int

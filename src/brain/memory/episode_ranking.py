@@ -7,8 +7,9 @@ third, each in turn, and then rounded; `bench/recall.py` measures them (docs/per
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from .dates import named_date
 from .episode_words import Occurrences, occurrences
@@ -32,8 +33,7 @@ B: Final = 0.75
 _ASIDE: Final = re.compile(r"\s*[\[(][^\])]*[\])]\s*$")
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(Struct, frozen=True):
     """What each feature counts."""
 
     words: float = 6.0

@@ -1,7 +1,8 @@
 """Searching episodes: candidates by keyword and by vector, then one ranking over all of them."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..store.connection import Connection
 from .episode_ranking import REACH, WEIGHTS, Weights, rank
@@ -13,8 +14,7 @@ POOL: Final = 20
 """Candidates that each list gives; their neighbours come along."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """An episode that was found. `score` is comparable within one search only."""
 
     episode: Episode

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from .episodes import Line
 from .rotation import Array
@@ -19,8 +20,7 @@ _END: Final = -2
 _SPEAKER: Final = re.compile(r"\s*([^:\n]{1,40}):\s")
 
 
-@dataclass(frozen=True, slots=True)
-class Occurrences:
+class Occurrences(Struct, frozen=True):
     """How often each stem of a query stands in each row, `[stem, row]`: in all, in its heading.
 
     `lengths` is the number of words of each row.

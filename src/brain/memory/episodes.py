@@ -1,7 +1,6 @@
 """Episodes: what happened, as it is remembered."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -12,8 +11,7 @@ from ..store.connection import Connection
 _COLUMNS: Final = "e.id, e.key, e.description, e.value, e.source, e.occurred_at, e.created_at"
 
 
-@dataclass(frozen=True, slots=True)
-class Episode:
+class Episode(msgspec.Struct, frozen=True):
     """One remembered event. `source` says where it comes from; times are milliseconds (UTC)."""
 
     id: str
@@ -39,8 +37,7 @@ READ: Final = 20_000
 """Characters of a value that ranking looks at; the keyword index has them all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """What a learned row cites: the finished turn, its trace, and the pass that drew it."""
 
     trajectory_id: str

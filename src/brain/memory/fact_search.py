@@ -1,8 +1,9 @@
 """Searching knowledge and the social graph: lists by keyword and by vector, fused by rank."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..store.connection import Connection
 from . import knowledge, social
@@ -24,16 +25,14 @@ NEAR_ENOUGH: Final = 0.25
 """Least cosine with which a memory that shares no word with the query is a candidate."""
 
 
-@dataclass(frozen=True, slots=True)
-class FactHit:
+class FactHit(Struct, frozen=True):
     """A fact that was found."""
 
     fact: Fact
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class NodeHit:
+class NodeHit(Struct, frozen=True):
     """A node that was found, with its edges in force."""
 
     node: Node

@@ -1,7 +1,8 @@
 """Forgetting: a row leaves every index and stays as a tombstone."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ...errors import SeptemberError
 from ..store.connection import Connection
@@ -14,8 +15,7 @@ _TABLES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
+class Forgotten(Struct, frozen=True):
     """A memory that no search finds any more. `forgotten_at` is milliseconds (UTC)."""
 
     store: str

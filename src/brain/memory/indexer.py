@@ -1,21 +1,21 @@
 """The indexer: the actor that gives memories their vectors, in the background."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias, assert_never
 
-import structlog
 import trio
+from msgspec import Struct
 
 from ...actors import Actor, Later, Message, Reply
 from ...errors import SeptemberError
+from ...logs import get_logger
 from ..herald.embeddings import Embeddings
 from ..store.database import Database
 from . import queue
 from .queue import Progress
 
-_log = structlog.get_logger("september.memory")
+_log = get_logger("september.memory")
 
 BATCH: Final = 256
 """Rows for each transaction; nobody's turn waits longer than for one."""
@@ -25,23 +25,19 @@ LONGEST_WAIT_S: Final = 60.0
 """After a failure of the embedder: twice as long each time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wake(Message[None]):
+class Wake(Message[None], Struct, frozen=True):
     """Something was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drained(Message[None]):
+class Drained(Message[None], Struct, frozen=True):
     """The queue was empty when it was last looked at; told by the indexer to itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitDrained(Message[Progress]):
+class AwaitDrained(Message[Progress], Struct, frozen=True):
     """Answered when nothing waits any more; give up with a deadline of your own."""
 
 
-@dataclass(frozen=True, slots=True)
-class GetProgress(Message[Progress]):
+class GetProgress(Message[Progress], Struct, frozen=True):
     """How far the vectors are."""
 
 

@@ -1,14 +1,13 @@
 """Integrity: do rows, keyword index and vectors agree, and how either is made anew."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ..store.connection import Connection
 from .shelves import SHELVES, Shelf
 from .vectors import space_number
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One store. All but `rows` and `waiting` are 0 where everything agrees.
 
     `waiting` rows are queued for their vector, which is no fault.

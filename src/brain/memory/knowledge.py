@@ -1,11 +1,11 @@
 """Knowledge: facts with a confidence and the time they hold."""
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from hashlib import sha256
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from ..store.connection import Connection
 from .contradiction import contradicts, same
@@ -21,8 +21,7 @@ _COLUMNS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True):
     """One thing that is known. `confidence` is 0..1; `source` cites where it was learned.
 
     It holds from `valid_from` until before `valid_until` (milliseconds, UTC); None: it still does.
@@ -48,8 +47,7 @@ class Outcome(Enum):
     OUTDATED = "outdated"  # a newer fact is in force; it was added as history
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """The row that now holds a fact, and the rows that were closed for it."""
 
     id: str

@@ -1,8 +1,9 @@
 """The queue of rows that wait for their vector: written with the row, emptied with the vector."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..herald.embeddings import Vector
 from ..store.connection import Connection
@@ -12,16 +13,14 @@ from .vectors import made_space, put
 _SPACE: Final = "embedding_space"
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Rows of one store and their texts, by row number."""
 
     shelf: Shelf
     texts: Mapping[int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """How far the vectors are: `pending` of `total` rows still wait; `space` is the embedder's."""
 
     space: str

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from .episodes import Episode
 
@@ -16,8 +17,7 @@ SHOWN: Final = 600
 _WORD: Final = re.compile(r"\w{2,}")
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
+class Recalled(Struct, frozen=True):
     """One memory. `score` says how good it is among what was found with it."""
 
     store: str

@@ -1,15 +1,15 @@
 """The stores that are searched, as the indexes see them: tables, columns, the text of a row."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..store.connection import Connection
 from .memory_text import episode_text, knowledge_text, node_text
 
 
-@dataclass(frozen=True, slots=True)
-class Shelf:
+class Shelf(Struct, frozen=True):
     """One store. `name` is how the wire and the queue call it, `table` where its rows are.
 
     `columns` are indexed by keyword, and make the text that is embedded.

@@ -1,7 +1,6 @@
 """The social graph: people and things, and how they stand to each other over time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
@@ -13,8 +12,7 @@ from .episodes import Origin
 _NODE: Final = "n.id, n.name, n.kind, n.description, n.source, n.created_at"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A person, place or thing. Times are milliseconds (UTC)."""
 
     id: str
@@ -25,8 +23,7 @@ class Node:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(msgspec.Struct, frozen=True):
     """How one node stands to another. It holds until `valid_until`; None: it still does."""
 
     id: str

@@ -1,6 +1,5 @@
 """The soul: who the assistant is; the catalog's template, and what has grown from it."""
 
-from dataclasses import dataclass
 from hashlib import sha256
 
 import msgspec
@@ -11,8 +10,7 @@ from .episodes import Origin
 from .social import cited
 
 
-@dataclass(frozen=True, slots=True)
-class SoulEntry:
+class SoulEntry(msgspec.Struct, frozen=True):
     """One thing the soul has taken up. `retired_at` is set when it was given up; milliseconds."""
 
     id: str

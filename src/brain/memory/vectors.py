@@ -7,7 +7,6 @@ the codes are read anew, and is dropped when its exact vector is not found.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import sqrt
 from typing import Final
 
@@ -47,16 +46,14 @@ NEAR_ENOUGH: Final = 0.015
 of 256 are not: with theirs in place of exact cosines LoCoMo's recall@10 falls by half a point."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(msgspec.Struct, frozen=True):
     """The vector of a query, and the space it lives in."""
 
     space: int
     vector: Vector
 
 
-@dataclass(frozen=True, slots=True)
-class _Codes:
+class _Codes(msgspec.Struct, frozen=True):
     """What is in memory: the first `rows` columns of `planes`; arrays may have room for more.
 
     `places` says where an item is; one that was embedded again has left its first place behind.
@@ -101,8 +98,7 @@ class VectorIndex:
             return codes
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """A store's vectors, seen from one query."""
 
     _table: str

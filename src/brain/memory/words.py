@@ -3,11 +3,11 @@
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import log
 from typing import Final, cast
 
 import apsw
+from msgspec import Struct
 
 from ..store.connection import Connection
 
@@ -58,8 +58,7 @@ def stems(text: str) -> list[str]:
     return stemmer(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """A text to search for.
 
     `stems` are the words that say something (all words, where none does), `words` how each is

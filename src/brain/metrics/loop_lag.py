@@ -1,10 +1,10 @@
 """The actor that measures how late the event loop is: what blocks it holds up everything."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from ...actors import Actor, Later, Message, span_scope
 from ...traces.recorder import SILENT
@@ -12,8 +12,7 @@ from ...traces.recorder import SILENT
 EVERY_S: Final = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Measure(Message[None]):
+class Measure(Message[None], Struct, frozen=True):
     """Measure from now on; the actor tells itself, once in each of its lives."""
 
 

@@ -1,8 +1,9 @@
 """The Engine's actors that can be replayed: how to make a fresh one, and what it takes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, get_args
+
+from msgspec import Struct
 
 from ...actors import Actor
 from ...config import EngineConfig
@@ -13,8 +14,7 @@ from ...traces.row import TraceRow
 from ..coordinator.slots import SlotMessage, TaskSlots
 
 
-@dataclass(frozen=True, slots=True)
-class Replayable:
+class Replayable(Struct, frozen=True):
     """An actor whose answers follow from its settings and its messages alone."""
 
     fresh: Callable[[EngineConfig], Actor[Any]]

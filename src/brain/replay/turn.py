@@ -8,7 +8,6 @@ are answered as they were, and the brain is a new file that is thrown away.
 import tempfile
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, get_args
@@ -47,8 +46,7 @@ _BEFORE_FAULT_S: Final = 0.05
 _TEXT: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class TurnReplay:
+class TurnReplay(msgspec.Struct, frozen=True):
     """The steps as they were and as they are now, and the first place where they differ."""
 
     recorded: tuple[str, ...]
@@ -93,7 +91,7 @@ def _lent(catalog: Catalog, name: str, tools: frozenset[str]) -> Catalog:
         )
     more = tuple(sorted(tools - set(agent.tools)))
     agents = {**catalog.agents, name: structs.replace(agent, tools=(*agent.tools, *more))}
-    return replace(catalog, agents=agents)
+    return structs.replace(catalog, agents=agents)
 
 
 def _settings(folder: Path, turn: RecordedTurn) -> dict[str, str]:
@@ -166,7 +164,7 @@ class RecordedTools:
             for name in self.names - set(tools)
         }
         return {
-            name: replace(tool, run=partial(self._answer, name))
+            name: structs.replace(tool, run=partial(self._answer, name))
             for name, tool in {**tools, **unknown}.items()
         }
 

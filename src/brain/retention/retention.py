@@ -7,22 +7,23 @@ took, so that no turn waits for more than one bite, and the writer is free most 
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeAlias, TypeVar, assert_never
 
-import structlog
 import trio
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ...actors import Actor, ActorError, Later, Message, Reply
 from ...errors import SeptemberError
+from ...logs import get_logger
 from ..clock import now_ms
 from ..store.connection import Connection
 from ..store.database import Database
 from . import sweeps
 from .sweeps import SWEEPS, Lifetimes, Sweep
 
-_log = structlog.get_logger("september.retention")
+_log = get_logger("september.retention")
 
 T = TypeVar("T")
 
@@ -44,8 +45,7 @@ LONG_S: Final = 0.006
 """A bite shorter than this may be larger the next time, a longer one is halved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
+class Swept(Struct, frozen=True):
     """What was done so far: rows removed by kind, pages given back, and the longest bite (s)."""
 
     rows: Counter[str] = field(default_factory=Counter[str])
@@ -54,13 +54,11 @@ class Swept:
     rounds: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Keep(Message[None]):
+class Keep(Message[None], Struct, frozen=True):
     """Sweep for ever; told by the actor to itself, once in each of its lives."""
 
 
-@dataclass(frozen=True, slots=True)
-class GetSwept(Message[Swept]):
+class GetSwept(Message[Swept], Struct, frozen=True):
     """What was done so far."""
 
 

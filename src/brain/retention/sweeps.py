@@ -4,7 +4,6 @@ Contract, section 19.16. Events of a turn that runs stay, whatever their age: cl
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -15,8 +14,7 @@ BITE: Final = 250
 """Rows that one transaction removes: some milliseconds of the writer's time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lifetimes:
+class Lifetimes(msgspec.Struct, frozen=True):
     """How long events live after they were written, in seconds; of turns that wait for a person
     as long as their question may."""
 
@@ -24,8 +22,7 @@ class Lifetimes:
     waiting_events_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(msgspec.Struct, frozen=True):
     """One kind of rows: which of them may go now, and how they go."""
 
     name: str

@@ -8,9 +8,11 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from . import seccomp
 from .confining import Confiner
@@ -30,8 +32,7 @@ _SETTINGS: Final = tuple(
 _NETWORK_SETTINGS: Final = ("/etc/resolv.conf", "/etc/hosts", "/etc/services", "/etc/protocols")
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """What a command may see and write of this machine, besides the system's programs."""
 
     writable: tuple[Path, ...] = ()
@@ -39,8 +40,7 @@ class View:
     network: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Bubblewrap:
+class Bubblewrap(Struct, frozen=True):
     """A bubblewrap that works here.
 
     `own_proc`: it may mount a fresh /proc (not in a Docker container with masked paths); else

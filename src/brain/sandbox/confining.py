@@ -5,9 +5,10 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from . import landlock
 from .launch import SYSTEM_PATH
@@ -19,8 +20,7 @@ _PRLIMIT: Final = {"x86_64": 302, "aarch64": 261}
 """The number of prlimit64, which perl must be told."""
 
 
-@dataclass(frozen=True, slots=True)
-class Confiner:
+class Confiner(Struct, frozen=True):
     """A program that becomes the command: its argv up to its terms, what it needs to see.
 
     `call` goes behind the terms.

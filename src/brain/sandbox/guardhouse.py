@@ -9,11 +9,11 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
 import trio
+from msgspec import Struct
 
 from .guard import Order
 from .launch import Launch
@@ -25,8 +25,7 @@ _GONE_S: Final = 4.0
 """How long a killed tree may take to be gone: only a process stuck in the kernel takes long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """How a tree ended. `over` names the bound that it was killed for: processes or memory.
 
     `exit_code` is the shell's word for it, 128 + n for signal n; None if nobody could tell.

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 ScrubMode: TypeAlias = Literal["strict", "inherit"]
 
@@ -16,8 +17,7 @@ PASSED_ON: Final = frozenset(
 """Variables of the Engine's own environment that reach a command: none can hold a secret."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(Struct, frozen=True):
     """A program to execute.
 
     `limits` are (RLIMIT_ name, value) pairs of each process; `processes` and `memory` (bytes)

@@ -1,13 +1,13 @@
 """What a command may use up before it is stopped."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MIB: Final = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Bounds of one command (contract, section 19.17); sizes are in bytes.
 
     `memory` is private memory of each process (RLIMIT_DATA: what runtimes merely reserve is not

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import trio
+from msgspec import Struct
 
 from .guardhouse import Ending, Guard, Guardhouse
 from .launch import Launch
@@ -17,8 +17,7 @@ Sink: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Takes a piece of output."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """How a tree ended; `exit_code` is None when it was killed: at its deadline, or `over`."""
 
     exit_code: int | None
@@ -27,8 +26,7 @@ class Ended:
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """A program, its standard input, its time, and who takes its output."""
 
     launch: Launch

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, assert_never
 
 import trio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ...actors import Actor, ActorRef, Later, Message, Reply
 from ...errors import SeptemberError
@@ -25,8 +27,7 @@ SandboxMode: TypeAlias = Literal["bubblewrap", "none"]
 CONCURRENT: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
+class CommandResult(Struct, frozen=True):
     """How a command ended. `exit_code` is None when it was killed.
 
     `output` is stdout and stderr as they came, at most the limit; what was beyond it stands in
@@ -43,8 +44,7 @@ class CommandResult:
     over: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Why a command was not run, as a documented error code and what to do about it."""
 
     code: str
@@ -64,22 +64,20 @@ class RunCommand(Message[CommandResult | Refusal]):
     workspace: Path
     roots: tuple[Path, ...]
     timeout_s: float = 120.0
-    environment: tuple[tuple[str, str], ...] = field(default=())
+    environment: tuple[tuple[str, str], ...] = ()
     readable: tuple[Path, ...] = ()
     given: bytes = field(default=b"", repr=False)
     tell: Tell | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Confinement:
+class Confinement(Struct, frozen=True):
     """What confines commands here: `mode` is bubblewrap, none or unavailable; `detail` why."""
 
     mode: str
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Describe(Message[Confinement]):
+class Describe(Message[Confinement], Struct, frozen=True):
     """What confinement is in force."""
 
 
@@ -110,8 +108,7 @@ async def run_command(sandbox: ActorRef[SandboxMessage], command: RunCommand) ->
     return answer
 
 
-@dataclass(frozen=True, slots=True)
-class _Ground:
+class _Ground(Struct, frozen=True):
     """What every command of this Engine runs on; `wrap` is None without confinement."""
 
     wrap: Bubblewrap | None

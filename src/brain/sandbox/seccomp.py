@@ -11,8 +11,9 @@ the host, and what lies there could be run by somebody else. Numbers are from li
 import platform
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 _EPERM: Final = 1
 _ENOSYS: Final = 38
@@ -46,8 +47,7 @@ _FAMILIES: Final = (17, 38, 40)
 """Sockets that reach around the network namespace or into rarely used code: packet, alg, vsock."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Machine:
+class _Machine(Struct, frozen=True):
     """An architecture's audit number, its calls, and where foreign calls begin (x32).
 
     `modes` are calls with the place of a file mode among their arguments; `opens` calls with the

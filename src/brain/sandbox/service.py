@@ -4,10 +4,10 @@ import os
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from .guardhouse import Guard, Guardhouse
 from .launch import Launch
@@ -19,8 +19,7 @@ _CHUNK: Final = 65_536
 _LAST_WORDS: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """A running program. `last_words` are the latest lines of its stderr."""
 
     stdin: trio.lowlevel.FdStream
@@ -30,8 +29,7 @@ class Service:
     """Set when its stderr has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A program that is ready to be started, any number of times."""
 
     launch: Launch

@@ -2,11 +2,11 @@
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkPolicy:
+class NetworkPolicy(Struct, frozen=True):
     """Hosts that are allowed: names, `*.` and a name for all below it, addresses and networks.
 
     It is a rule for asking, not a wall: what keeps a command from the network is the sandbox.

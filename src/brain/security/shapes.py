@@ -6,20 +6,19 @@ is. Shapes after the vendors' own documentation and the rules of gitleaks.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Found:
+
+class Found(Struct, frozen=True):
     """A secret stands up to `end`. If the text ends in it, `more` matches how it may go on."""
 
     end: int
     more: re.Pattern[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Undecided:
+class Undecided(Struct, frozen=True):
     """The text ends too early to tell."""
 
 
@@ -48,8 +47,7 @@ class Shape(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """A run of `alphabet` of at least `least` characters, of which one matches `telling`.
 
     A run of `LONG` characters needs no telling one: words are shorter.
@@ -76,8 +74,7 @@ class Token:
         return self.telling.search(text, start, end) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Jwt:
+class Jwt(Struct, frozen=True):
     """Three base64url parts, the first two of them JSON objects (`eyJ` is `{"`): RFC 7519."""
 
     marks: tuple[str, ...] = ("eyJ",)
@@ -98,8 +95,7 @@ class Jwt:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class PrivateKey:
+class PrivateKey(Struct, frozen=True):
     """A PEM private key: RFC 7468, and OpenSSH's and PGP's kin."""
 
     marks: tuple[str, ...] = ("-----BEGIN ",)
@@ -122,8 +118,7 @@ class PrivateKey:
         return Found(stop, _PEM_BODY if stop == len(text) and not final else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Exactly:
+class Exactly(Struct, frozen=True):
     """A value the Engine knows. Its first characters serve as the mark."""
 
     value: str

@@ -5,8 +5,9 @@ made keeps working.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from ...errors import SeptemberError
 from ..catalog import Skill
@@ -19,8 +20,7 @@ _WEIGHT: Final = 5
 """A skill starts with this trust, which weighs as much as this many runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shelved:
+class Shelved(Struct, frozen=True):
     """A skill, where it comes from, and the share of its runs that succeed (0 to 1)."""
 
     skill: Skill

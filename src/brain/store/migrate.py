@@ -4,13 +4,13 @@ import hashlib
 import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import apsw
+from msgspec import Struct
 
 from ...errors import ConfigError, SeptemberError
 from .brain_file import BrainFile
@@ -33,8 +33,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(Struct, frozen=True):
     """One file. `checksum` is the SHA-256 of its text, in hex."""
 
     version: int
@@ -50,8 +49,7 @@ class Migration:
         return f"{self.version:04}_{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """A migration as the brain remembers it."""
 
     version: int

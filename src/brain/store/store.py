@@ -1,12 +1,12 @@
 """The store: the actor that owns the brain, one writer and a few readers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from importlib.resources.abc import Traversable
 from typing import Any, Generic, TypeAlias, TypeVar, assert_never
 
 import trio
+from msgspec import Struct
 from outcome import Outcome
 
 from ...actors import Actor, Later, Message, Reply
@@ -22,8 +22,7 @@ from .writer import Writer
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Read(Message[Outcome[T]], Generic[T]):
+class Read(Message[Outcome[T]], Struct, Generic[T], frozen=True):
     """Run `work` on a snapshot."""
 
     work: Callable[[Connection], T]
@@ -32,8 +31,7 @@ class Read(Message[Outcome[T]], Generic[T]):
         return f"Read({_name(self.work)})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Write(Message[Outcome[T]], Generic[T]):
+class Write(Message[Outcome[T]], Struct, Generic[T], frozen=True):
     """Run `work` in a transaction; the answer comes after the commit."""
 
     work: Callable[[Connection], T]
@@ -42,8 +40,7 @@ class Write(Message[Outcome[T]], Generic[T]):
         return f"Write({_name(self.work)})"
 
 
-@dataclass(frozen=True, slots=True)
-class Serve(Message[None]):
+class Serve(Message[None], Struct, frozen=True):
     """Commit writes from now on; the store tells itself, once in each of its lives."""
 
 

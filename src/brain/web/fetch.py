@@ -7,12 +7,12 @@ Redirects are followed by hand, and each is checked like the first.
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import httpx2
 import trio
+from msgspec import Struct
 
 from ..herald.unwind import unwind
 from ..security.addresses import is_public
@@ -30,8 +30,7 @@ class FetchRefused(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """What a URL led to. `url` is where the redirects ended; `media_type` is without parameters.
 
     `truncated` says that only the first `limit` bytes of the body were read.
@@ -45,8 +44,7 @@ class Fetched:
     truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FetchLimits:
+class FetchLimits(Struct, frozen=True):
     """`seconds` bounds the whole fetch, redirects included; `size` the body, in bytes."""
 
     seconds: float = 20.0

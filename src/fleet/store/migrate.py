@@ -9,12 +9,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final, cast
 
-import structlog
-
 from ...errors import SeptemberError
+from ...logs import get_logger
 from .database import Dedicated, Session
 
-_log = structlog.get_logger("september.fleet.migrate")
+_log = get_logger("september.fleet.migrate")
 
 MIGRATION_LOCK: Final = 0x5E97_E4BE
 """The advisory lock under which migrations run; any number nobody else uses."""

@@ -10,6 +10,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from ...actors import Trace
 from ...errors import SeptemberError
 from .. import errors, wire
+from ..asgi import live
 from ..cors import Cors
 from ..endpoint import Events, Json, Page
 from ..gate import Gate
@@ -63,7 +64,7 @@ class Routes:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await live(receive, send)
             return
         visit = VISIT.get()
         answer = await self._answer(visit)
@@ -101,17 +102,6 @@ class Routes:
             "NOT_FOUND",
             f"there is nothing at {visit.path}; GET /openapi.json lists what there is",
         )
-
-
-async def _live(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    """Nothing is to be done when the server starts or ends: the actor tree is beside it."""
-    while True:
-        event = await receive()
-        if event["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        elif event["type"] == "lifespan.shutdown":
-            await send({"type": "lifespan.shutdown.complete"})
-            return
 
 
 def _pattern(path: str) -> re.Pattern[str]:

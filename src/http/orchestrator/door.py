@@ -2,7 +2,6 @@
 
 import re
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
@@ -26,8 +25,7 @@ _ADMIN_HEADER: Final = "x-admin-key"
 _ADMIT: Final = re.compile(r"/engines/(.+)/admit", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks: a product, and in an admit the user's Engine, which was looked up with the key."""
 
     product: Product

@@ -1,8 +1,9 @@
 """An endpoint of the orchestrator: what a route takes, answers and refuses."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
+
+from msgspec import Struct
 
 from ...fleet.discovery import Seen
 from ...fleet.instances import Product
@@ -17,8 +18,7 @@ from .door import CALLER
 InputT = TypeVar("InputT", bound=Input)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange(Generic[InputT]):
+class Exchange(Struct, Generic[InputT], frozen=True):
     """One request on its way through a route."""
 
     desk: Desk
@@ -50,8 +50,7 @@ class Exchange(Generic[InputT]):
 Answer: TypeAlias = Json | Page | Text | Events
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint(Route[InputT]):
+class Endpoint(Route[InputT], Struct, frozen=True):
     """A route of the orchestrator's. A body that is `optional_body` may be left out."""
 
     handler: Callable[[Exchange[InputT]], Awaitable[Answer]]

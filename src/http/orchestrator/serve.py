@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-import structlog
 import trio
 
 from ...actors import ActorError, Trace
@@ -21,12 +20,12 @@ from ...fleet.managed import Perform
 from ...fleet.redaction import scrubber
 from ...fleet.store.database import event_loop
 from ...fleet.tree import Fleet, running_fleet
-from ...logs import configure_logs
+from ...logs import configure_logs, get_logger
 from ..server import ServerTimes, Shutdown, bind, serve, watch_signals
 from .app import orchestrator_app
 from .desk import Desk
 
-_log = structlog.get_logger("september.orchestrator")
+_log = get_logger("september.orchestrator")
 
 
 def run_orchestrator(

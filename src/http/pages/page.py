@@ -2,19 +2,19 @@
 
 import re
 from base64 import b64encode
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
 
+from msgspec import Struct
+
 _SCRIPT: Final = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _NAMES: Final = ("docs", "observe", "sign_in")
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """Whose pages they are: its name, the header of its key, its views in their order."""
 
     title: str

@@ -1,9 +1,9 @@
 """Which tool calls run, which ask first, and which may not run at all."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from september.brain.agent.concern import Concern
 from september.brain.agent.permissions import Allow, Ask, Decision, Deny, Ground, decide

@@ -7,6 +7,7 @@ from PIL import Image
 
 from september.brain.media import images
 from september.brain.media.images import BadImage, Look, TooManyPixels
+from september.brain.media.png import bare
 
 from .samples import bomb, picture
 
@@ -53,3 +54,12 @@ def test_an_image_stored_on_its_side_is_set_upright() -> None:
 
 def test_a_gif_becomes_a_png_for_those_who_know_no_gif() -> None:
     assert images.look(images.as_png(picture(kind="GIF"))).media_type == "image/png"
+
+
+def test_a_png_with_a_broken_profile_is_a_picture_without_it() -> None:
+    whole = picture()
+    broken = whole[:33] + b"\x00\x00\x00\x04iCCPlost" + b"\xff" * 4 + whole[33:]
+    with pytest.raises(BadImage):
+        images.verify(broken)
+    assert bare(broken) == bare(whole) == whole
+    assert bare(picture(kind="JPEG")) == picture(kind="JPEG")

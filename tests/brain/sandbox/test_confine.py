@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from september.brain.sandbox import bubblewrap, landlock
 from september.brain.sandbox.bubblewrap import Bubblewrap, View

@@ -1,8 +1,9 @@
 """One command as the rules see it, and what they may ask of the judge."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
+
+from msgspec import Struct
 
 from .places import Here, Places
 from .syntax import Objection
@@ -42,8 +43,7 @@ class Judge(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A command: `name` without its folder and version, and what stands behind it."""
 
     name: str

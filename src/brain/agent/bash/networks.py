@@ -1,11 +1,11 @@
 """Commands that connect to other machines, as data."""
 
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class NetworkProgram:
+
+class NetworkProgram(Struct, frozen=True):
     """A command that connects to hosts which its words name.
 
     `bare`: a word may be a host without a scheme; `remote`: `host:path` may stand there; `single`:

@@ -1,8 +1,9 @@
 """Rules for programs in other languages that stand on a command line, and for git."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from . import tables
 from .call import Call, Rule

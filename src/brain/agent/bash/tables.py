@@ -1,8 +1,9 @@
 """What commands do, as data: which destroy, which overwrite, which run other commands."""
 
 import re
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct
 
 from ..concern import Concern
 
@@ -79,8 +80,7 @@ RUNNING_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
 """Options that make an ordinary command run another one, or remove files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapper:
+class Wrapper(Struct, frozen=True):
     """A command that runs the command behind its own options.
 
     `flags` and `valued` are the options known to take no value and one; `operands` is how many
@@ -136,12 +136,11 @@ SSH_RUNS: Final = re.compile(r"(?:-o)?\s*(?:proxy|local|remote|knownhosts)comman
 SHELLS: Final = frozenset("sh bash dash zsh ksh mksh ash rbash".split())
 
 
-@dataclass(frozen=True, slots=True)
-class Interpreter:
+class Interpreter(Struct, frozen=True):
     """A language's interpreter: `code` are the options whose value is a program."""
 
     code: frozenset[str]
-    valued: frozenset[str] = field(default=frozenset())
+    valued: frozenset[str] = frozenset()
 
 
 INTERPRETERS: Final[dict[str, Interpreter]] = {

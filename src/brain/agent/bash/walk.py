@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final, Protocol
 
+from msgspec import Struct
 from tree_sitter import Node
 
 from .places import Here, joined
@@ -42,8 +42,7 @@ _SHELLS_OUT: Final = re.compile(r"\$\(|`|\$\{")
 _TRANSFORMED: Final = re.compile(r"@[PEAKak]\}$")
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(Struct, frozen=True):
     """One simple command. `fed`: its input comes from a pipe or a file.
 
     `texts` are the here-documents and here-strings it reads, None where not known.

@@ -3,10 +3,10 @@
 import glob
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from msgspec import Struct
 from tree_sitter import Node
 
 from .syntax import Objection, text_of
@@ -28,8 +28,7 @@ _SIMPLE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Struct, frozen=True):
     """One word. `text` is None when only running it would tell; `prefix` is what is known of it.
 
     `pattern` is the text with quoted glob characters escaped, if an unquoted one remains.
@@ -51,8 +50,7 @@ UNKNOWN: Final = Word(None, splits=True)
 """A word of which nothing is known, not even that it is one."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
+class _Piece(Struct, frozen=True):
     """A stretch of a word: literal text, or None for what is not known."""
 
     text: str | None

@@ -5,14 +5,14 @@ whatever happens here, the transcript is as it was.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias, assert_never
 
-import structlog
 import trio
+from msgspec import Struct
 
 from ....actors import Actor, Later, Message, Reply
+from ....logs import get_logger
 from ...herald.gateway import Completed, Gateway
 from ...store.connection import Connection
 from ...store.database import Database
@@ -25,27 +25,24 @@ from .plan import Plan, Room, plan
 from .sizing import BYTES_PER_TOKEN, Scale
 from .summary import NoSummary, Summariser
 
-_log = structlog.get_logger("september.compaction")
+_log = get_logger("september.compaction")
 
 EXTRACT: Final = "extract"
 """The author of a summary that no model wrote."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compaction:
+class Compaction(Struct, frozen=True):
     """How the transcript is to be shown, and the model calls that this took."""
 
     condensed: Condensed
     calls: tuple[Completed, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NothingHelps:
+class NothingHelps(Struct, frozen=True):
     """The transcript cannot be made to fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compact(Message[Compaction | NothingHelps]):
+class Compact(Message[Compaction | NothingHelps], Struct, frozen=True):
     """Condense the transcript of a task to `room`; `scale` says how its provider counts."""
 
     task_id: str

@@ -5,9 +5,9 @@ up to one place; up to another the results of tools are shown in part.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ...channels.events import JsonObject
@@ -36,8 +36,7 @@ _LEFT_OUT: Final = (
 _MEDIA: Final = TextBlock("[an attachment was here; it was left out to save room]")
 
 
-@dataclass(frozen=True, slots=True)
-class Condensed:
+class Condensed(Struct, frozen=True):
     """How a transcript is shown: `summary` for messages up to `upto_seq`, and results of tools in
     part up to `collapsed_seq`. `author` is the model that wrote the summary, or `extract`."""
 

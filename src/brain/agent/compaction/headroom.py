@@ -3,10 +3,9 @@
 from functools import partial
 from typing import Final
 
-import structlog
-
 from ....actors import ActorError, work_span
 from ....errors import SeptemberError
+from ....logs import get_logger
 from ...channels.channel import Channel
 from ...channels.events import CompactionEvent
 from ...herald.conversation import TokenUsage
@@ -21,7 +20,7 @@ from .condensed import shown
 from .plan import Room
 from .sizing import Scale, estimate, messages_size
 
-_log = structlog.get_logger("september.compaction")
+_log = get_logger("september.compaction")
 
 GOAL: Final = 0.6
 """What a compaction leaves, of what makes one begin: so that the next one is some turns away."""

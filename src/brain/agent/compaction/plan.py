@@ -4,9 +4,10 @@ All sizes are estimated tokens (`sizing`). A cut never stands between a call and
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
+
+from msgspec import Struct
 
 from ..transcript import StoredMessage
 from .condensed import Condensed, asks, last_asked, part
@@ -21,8 +22,7 @@ SUMMARY_MOST: Final = 2000
 """A summary may take a quarter of the room, within these bounds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Struct, frozen=True):
     """Room for all messages together: `limit` is what fits, `goal` what leaves room to go on."""
 
     goal: int
@@ -34,8 +34,7 @@ class Room:
         return max(SUMMARY_LEAST, min(SUMMARY_MOST, self.goal // SUMMARY_SHARE))
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Show results in part up to `collapsed_seq`, and a summary for what is `gone`."""
 
     upto_seq: int

@@ -5,7 +5,6 @@ learned from the usage of each call (`Scale`).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -63,8 +62,7 @@ def _media_size(block: MediaBlock) -> int:
             return IMAGE_TOKENS
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(msgspec.Struct, frozen=True):
     """Tokens of the provider for each estimated one."""
 
     ratio: float = 1.0

@@ -1,14 +1,13 @@
 """A summary by a model: LIGHT_MODEL, else the main one; in parts where it does not fit at once."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
-import structlog
 from msgspec import Struct
 
 from ....errors import SeptemberError
+from ....logs import get_logger
 from ...channels.events import JsonObject
 from ...herald.conversation import (
     Block,
@@ -24,7 +23,7 @@ from ..transcript import StoredMessage
 from .condensed import clipped
 from .sizing import BYTES_PER_TOKEN, Scale
 
-_log = structlog.get_logger("september.compaction")
+_log = get_logger("september.compaction")
 
 INPUT_SHARE: Final = 0.6
 """Part of the window that one call reads: the rest is head-room for its answer."""
@@ -58,14 +57,13 @@ class NoSummary(Exception):
     """No model gave a summary that is one."""
 
 
-@dataclass(slots=True)
-class Summariser:
+class Summariser(msgspec.Struct):
     """Summarises with one gateway; `tokens` bounds the summary, `calls` are those it made."""
 
     gateway: Gateway
     scale: Scale
     tokens: int
-    calls: list[Completed] = field(default_factory=list[Completed])
+    calls: list[Completed] = msgspec.field(default_factory=list[Completed])
 
     async def summarise(self, before: str, gone: Sequence[StoredMessage]) -> tuple[str, str]:
         """The summary and the model that wrote it. Raises NoSummary."""

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from ...channels.events import JsonObject
 from ...files.index import FileIndex, Found
@@ -57,8 +57,7 @@ def file_search(index: Callable[[], FileIndex]) -> Tool:
     return tool
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
+class _Scope(Struct, frozen=True):
     """What to bring up to date, and below which folders to look; all paths are real ones."""
 
     home: str

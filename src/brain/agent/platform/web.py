@@ -1,7 +1,6 @@
 """web_fetch and web_search."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -26,8 +25,7 @@ _KEPT_S: Final = 600.0
 _RESULTS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(msgspec.Struct, frozen=True):
     """A page that was read, and when (trio time)."""
 
     url: str

@@ -1,7 +1,6 @@
 """Running a skill by itself: its prompt as one model call, or a script of it in the sandbox."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -62,8 +61,7 @@ async def run_skill(
     return output
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(msgspec.Struct, frozen=True):
     """A script of a skill: its name and its text."""
 
     name: str

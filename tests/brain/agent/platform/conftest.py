@@ -1,11 +1,12 @@
 """Tools as the agent loop runs them: checked input, a real store, a real sandbox."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from msgspec.structs import replace
 
 from september.actors import ActorRef
 from september.actors.testing import running

@@ -1,11 +1,11 @@
 """The bash tool runs in the sandbox and says how it ended."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from september.actors.testing import running
 from september.brain.agent.platform.tools import platform_tools
