@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import trio.testing
 
 from september.actors.testing import running
 from september.brain.memory import working
@@ -124,6 +125,7 @@ async def test_retention_sweeps_when_it_starts_and_says_what_it_did(brain: Brain
     async with running(Retention(brain.database, LIVES, lambda: NOW, every_s=0.01)) as ref:
         swept = await ref.call(GetSwept())
         while swept.rounds < 2:
+            await trio.testing.wait_all_tasks_blocked()  # else we keep the reading thread waiting
             swept = await ref.call(GetSwept())
         assert swept.rows == {"events": 3}
     assert await left(brain) == {}
