@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
@@ -229,12 +229,38 @@ async def _by(deadline: float, task: ChildTask) -> None:
     raise CallTimeout(task.child.cell.path, Started.__name__, trio.current_time() - began)
 
 
+class KeepsChildren(Protocol[M]):
+    """What a `DynamicRef` needs of whoever keeps the children."""
+
+    cell: Cell
+
+    async def start(self, key: str, start: Callable[[], Actor[M]] | ChildSpec[M]) -> ActorRef[M]:
+        """Start a child under `key` and wait until it serves."""
+        ...
+
+    async def ensure(self, key: str, start: Callable[[], Actor[M]] | ChildSpec[M]) -> ActorRef[M]:
+        """Return the child under `key` once it serves, starting it if there is none."""
+        ...
+
+    async def stop(self, key: str) -> None:
+        """Stop the child under `key` and wait until it is gone."""
+        ...
+
+    def find(self, key: str) -> ActorRef[M] | None:
+        """Return the child under `key`."""
+        ...
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the keys in the order of their start."""
+        ...
+
+
 class DynamicRef(Generic[M]):
     """What the rest of the tree sees of a dynamic supervisor."""
 
     __slots__ = ("_supervisor",)
 
-    def __init__(self, supervisor: DynamicSupervisor[M]) -> None:
+    def __init__(self, supervisor: KeepsChildren[M]) -> None:
         self._supervisor = supervisor
 
     @property

@@ -10,7 +10,7 @@ import trio
 from .actor import Actor
 from .cell import Cell
 from .child import AnySpec, ChildSpec, DynamicSpec, SupervisorSpec
-from .dynamic import DynamicRef, DynamicSupervisor
+from .dynamic import DynamicRef, DynamicSupervisor, KeepsChildren
 from .ref import ActorRef
 from .registry import Registry, Snapshot
 from .runtime import Runtime
@@ -32,7 +32,7 @@ class Tree:
         self.runtime.context.run(_TREE.set, self)
         self.registry = Registry()
         self._cells: dict[AnySpec, Cell] = {}
-        self._dynamic: dict[AnySpec, DynamicSupervisor[Any]] = {}
+        self._dynamic: dict[AnySpec, KeepsChildren[Any]] = {}
 
     @overload
     def ref(self, of: ChildSpec[M]) -> ActorRef[M]: ...

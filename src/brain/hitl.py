@@ -82,9 +82,9 @@ class Respond(Message["Resolved | SeptemberError"]):
     """
 
     task_id: str
-    answer: str = field(repr=False)
+    answer: str
     request_id: str | None = None
-    feedback: str | None = field(default=None, repr=False)
+    feedback: str | None = None
     media: tuple[MediaBlock, ...] = ()
     items: tuple[MediaItem, ...] = field(default=(), repr=False)
 

@@ -86,6 +86,7 @@ class Engine(Struct, frozen=True):
     metrics: EngineMetrics
     raven: ActorRef[KeeperMessage]
     learning: ActorRef[LearningMessage]
+    recorder: Recorder | None
 
 
 class EngineSpecs:
@@ -117,7 +118,7 @@ class EngineSpecs:
             ),
         )
         render = Renderer(self.scrubber.scrub)
-        self._recorder = Recorder(trace, render) if trace is not None else None
+        self.recorder = Recorder(trace, render) if trace is not None else None
         collector = config.otel_exporter_otlp_endpoint
         self.telemetry = TelemetrySpecs(trace, render, collector, "september-engine")
         self.metrics = self._metrics(trace)
@@ -181,7 +182,7 @@ class EngineSpecs:
 
     def _metrics(self, trace: Trace | None) -> EngineMetrics:
         config, losses = self._config, {"otlp": lambda: self.telemetry.losses}
-        recorder = self._recorder
+        recorder = self.recorder
         if recorder is not None:
             losses["brain"] = lambda: recorder.losses
         metrics = EngineMetrics(self._toolbox, PROVIDERS, config.sqlite_db_path, losses)
@@ -192,7 +193,7 @@ class EngineSpecs:
     def _raven(self) -> TraceKeeper:
         config = self._config
         bounds = Bounds(config.trace_ttl, config.trace_max_mb * 2**20)
-        return TraceKeeper(self._recorder, BrainTraces(self.database()), bounds)
+        return TraceKeeper(self.recorder, BrainTraces(self.database()), bounds)
 
     def memory(self) -> Memory:
         """The one face of long-term memory, for all who run in this tree."""
@@ -339,6 +340,7 @@ async def running_engine(
             intake=specs.intake(database),
             raven=tree.ref(specs.raven),
             learning=tree.ref(specs.learning),
+            recorder=specs.recorder,
             telemetry=specs.telemetry,
             metrics=specs.metrics,
         )

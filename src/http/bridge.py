@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 import trio
 
-from ..actors import ActorError
+from ..actors import Actor, ActorError
 from ..brain import conversations
 from ..brain.agent import permits
 from ..brain.agent.offer import check_catalog
@@ -24,13 +24,14 @@ from ..brain.conversations import Position, Summary
 from ..brain.coordinator import coordinator as tasks
 from ..brain.hitl import ListPending, Respond, announcement
 from ..brain.media import rows
-from ..brain.raven import happenings, queries
+from ..brain.raven import happenings, lives
 from ..brain.raven.happenings import Happening, HappeningFilter
 from ..brain.raven.raven import BrainTraces
 from ..brain.replay.record import RecordedTurn, recorded_turn
 from ..brain.tree import Engine
 from ..errors import SeptemberError
 from ..traces.keeper import Flush
+from ..traces.life import Life
 from ..traces.row import TraceRow
 from .asset_bridge import AssetBridge
 from .health import report
@@ -309,10 +310,15 @@ class EngineBridge:
         await self._written()
         return await self._engine.database.read(partial(happenings.page, wanted=wanted))
 
-    async def mailbox(self, actor: str, at: str | None) -> Sequence[TraceRow]:
-        """What an actor took, up to this moment."""
+    async def life(self, actor: str, at: str | None) -> Life:
+        """What is recorded of an actor's life, up to this moment."""
+        recorder, at_work = self._engine.recorder, list[TraceRow]()
+        if recorder is not None:
+            with suppress(LookupError):
+                at_work = recorder.at_work(self._engine.tree.ref(actor, Actor))
         await self._written()
-        return await self._engine.database.read(partial(queries.mailbox, actor=actor, at=at))
+        work = partial(lives.life, actor=actor, at=at, at_work=at_work)
+        return await self._engine.database.read(work)
 
     async def recorded_turn(self, turn_id: str) -> RecordedTurn:
         """What is recorded of a turn, up to this moment."""

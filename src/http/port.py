@@ -14,7 +14,7 @@ from ..brain.channels.events import HitlRequest, JsonObject
 from ..brain.herald.conversation import Block, MediaBlock
 from ..brain.raven.happenings import Happening, HappeningFilter
 from ..brain.replay.record import RecordedTurn
-from ..traces.row import TraceRow
+from ..traces.life import Life
 from .asset_port import AssetPort
 from .learning_port import LearningPort
 from .memory_port import MemoryPort
@@ -325,8 +325,8 @@ class EnginePort(Protocol):
         """The observability events that fit, latest first."""
         ...
 
-    async def mailbox(self, actor: str, at: str | None) -> Sequence[TraceRow]:
-        """The messages that one life of an actor took, the latest or that of span `at`."""
+    async def life(self, actor: str, at: str | None) -> Life:
+        """What is recorded of one life of an actor, the latest or that of span `at`."""
         ...
 
     async def recorded_turn(self, turn_id: str) -> RecordedTurn:

@@ -7,11 +7,12 @@ the rows are taken, a bounded number at a time.
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Never
 
 import trio
 
-from ..actors import Record, Trace, Traced
+from ..actors import ActorRef, Record, Trace, Traced
+from .life import UNFINISHED
 from .render import Renderer
 from .row import FAULTS, Losses, TraceRow
 
@@ -101,6 +102,16 @@ class Recorder:
         records = (traced.record() for traced in taken)
         rows = [self._row(record) for record in records if not _silent(record)]
         return [*rows, *self._loss()]
+
+    def at_work(self, ref: ActorRef[Never]) -> list[TraceRow]:
+        """What an actor is handling now, as rows that are stored only when it is over."""
+        cell = ref.cell
+        held = [*(cell.working or ()), *([cell.current] if cell.current is not None else ())]
+        for envelope in held:  # all three are set again when it is over
+            envelope.incarnation, envelope.outcome = cell.incarnation, UNFINISHED
+            envelope.ended_at = envelope.began_at
+        records = (envelope.record() for envelope in held)
+        return [self._row(record) for record in records if not _silent(record)]
 
     def gave_up(self, rows: int) -> None:
         """Count rows that could not be stored."""

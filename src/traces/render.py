@@ -1,6 +1,6 @@
 """Messages as JSON that a person may read: bounded, and without secrets."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sized
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
@@ -28,6 +28,9 @@ ITEMS: Final = 400
 """Items kept of one list or mapping: enough for the token times of a long answer."""
 
 DEPTH: Final = 5
+ANSWER_DEPTH: Final = 8
+"""Levels kept of an answer: a transcript has seven."""
+
 MESSAGE_LENGTH: Final = 8_000
 """Characters kept of one message as JSON; a longer one is kept only in outline."""
 
@@ -54,12 +57,15 @@ _SECRET_NAME: Final = ("key", "token", "secret", "password", "authorization")
 class Renderer:
     """Renders messages and texts with `scrub` applied to every text in them."""
 
-    def __init__(self, scrub: Scrub = str) -> None:
+    def __init__(self, scrub: Scrub = str, length: int = TEXT_LENGTH) -> None:
         self._scrub = scrub
+        self._length = length
+        self._most = max(MESSAGE_LENGTH, length)
         self._ways: dict[type[Any], Way] = {}
 
-    def text(self, text: str, length: int = TEXT_LENGTH) -> str:
+    def text(self, text: str, length: int | None = None) -> str:
         """A text without secrets, cut to `length`."""
+        length = length or self._length
         clean = self._scrub(text[: max(_SCRUBBED_LENGTH, 2 * length)])
         return clean if len(clean) <= length else f"{clean[:length]}… ({len(text)} characters)"
 
@@ -71,9 +77,9 @@ class Renderer:
         if not shown or (not isinstance(shown, dict) and not isinstance(message, str)):
             return ""  # nothing but its type, which has a column of its own
         text = _as_json(shown).decode()
-        if len(text) <= MESSAGE_LENGTH:
+        if len(text) <= self._most:
             return text
-        return _as_json(self._shown(message, 2)).decode()[:MESSAGE_LENGTH]
+        return _as_json(self._shown(message, 2)).decode()[: self._most]
 
     def answer(self, value: object) -> str:
         """An answer by its type and as JSON; the empty string for None.
@@ -89,8 +95,8 @@ class Renderer:
                 return f"Error {self.answer(error)}"
             case _:
                 several = isinstance(value, list | tuple | set | frozenset | Mapping)
-                shown = _as_json(self._shown(value, DEPTH, typed=several)).decode()
-                return f"{type(value).__name__} {shown}"[:MESSAGE_LENGTH]
+                shown = _as_json(self._shown(value, ANSWER_DEPTH, typed=several)).decode()
+                return f"{type(value).__name__} {shown}"[: self._most]
 
     def _shown(self, value: object, depth: int, typed: bool = False) -> object:
         """As JSON may hold it; `typed` says that it could be of several types, so it says which."""
@@ -152,8 +158,9 @@ class Renderer:
             if held is not msgspec.UNSET:
                 shown[name] = self._part(hides, held, depth, several)
         for name, default in shape.covered:
-            if getattr(value, name) is not default:
-                shown[name] = HIDDEN
+            held = getattr(value, name)
+            if held is not default:
+                shown[name] = held if _empty(held) else HIDDEN
         return shown
 
     def _part(self, hides: bool, value: object, depth: int, typed: bool) -> object:
@@ -170,7 +177,7 @@ class _Shape:
     open: tuple[tuple[str, bool, bool], ...]
     """Fields that are shown: whether the name is a credential's, whether it has several types."""
     covered: tuple[tuple[str, object], ...]
-    """Fields that are kept out of texts, and their defaults, of which nothing is said."""
+    """Fields that are kept out of texts, unless empty; nothing is said of their defaults."""
 
     @classmethod
     def of(cls, kind: type[Any]) -> "_Shape":
@@ -185,6 +192,11 @@ class _Shape:
             covered = tuple((one.name, one.default) for one in found if not one.repr)
         open_ = tuple((name, _hides(name), name in several) for name in names[:ITEMS])
         return cls(kind.__name__, open_, covered)
+
+
+def _empty(value: object) -> bool:
+    """Whether there is nothing to hide."""
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
 def _told(error: SeptemberError) -> dict[object, object]:

@@ -8,7 +8,19 @@ FAULTS: Final = frozenset({"crash", "gave_up", "dead_letter", "deadline", "deadl
 """Kinds that are a failure by themselves."""
 
 FINE: Final = frozenset(
-    {"ok", "", "cancelled", "withdrawn", "spawn", "restart", "stop", "loss", "boot", "stopped"}
+    {
+        "ok",
+        "",
+        "unfinished",
+        "cancelled",
+        "withdrawn",
+        "spawn",
+        "restart",
+        "stop",
+        "loss",
+        "boot",
+        "stopped",
+    }
 )
 """Outcomes that are nobody's fault. Whoever gave up is told apart by its own span."""
 

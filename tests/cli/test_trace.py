@@ -64,15 +64,19 @@ def test_a_trace_is_exported_for_other_tools(
     assert drawn.startswith("sequenceDiagram\n")
 
 
-def test_slots_are_replayed_with_the_settings_of_here(
+def test_actors_are_replayed_with_the_settings_of_here(
     engine: RunningEngine, env: dict[str, str], run: Run
 ) -> None:
     turn(engine, "count to 10", "cli-slots")
-    same = run("trace", "replay", "slots", **env)
-    assert same.returncode == 0, same.stderr
+    same = run("trace", "replay", "coordinator", **env)
+    assert same.returncode == 0, same.stderr + same.stdout
     assert "messages are answered as recorded" in same.stdout
-    refused = run("trace", "replay", "coordinator", **env)
-    assert refused.returncode != 0 and "engine/tasks/slots" in refused.stderr
+    span = next(line.split()[-1] for line in same.stdout.splitlines() if "StartTurn" in line)
+    shown = run("trace", "replay", "coordinator", "--at", span, **env)
+    assert shown.returncode == 0, shown.stderr + shown.stdout
+    assert "engine/tasks/slots" in shown.stdout and "ok: Accepted" in shown.stdout
+    refused = run("trace", "replay", "sandbox", **env)
+    assert refused.returncode != 0 and "files, processes or the network" in refused.stderr
 
 
 def test_the_actors_are_a_tree(env: dict[str, str], run: Run) -> None:

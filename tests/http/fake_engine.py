@@ -36,7 +36,7 @@ from september.http.port import (
     StoredMessage,
 )
 from september.http.skill_port import CallPort, SkillPort
-from september.traces.row import TraceRow
+from september.traces.life import Life
 
 from .fake_traces import FakeTraces
 
@@ -205,9 +205,9 @@ class FakeEngine:
         self._asked(wanted)
         return ()
 
-    async def mailbox(self, actor: str, at: str | None) -> Sequence[TraceRow]:
+    async def life(self, actor: str, at: str | None) -> Life:
         self._asked((actor, at))
-        return ()
+        return Life(path=actor, incarnation=1, at=at)
 
     async def recorded_turn(self, turn_id: str) -> RecordedTurn:
         self._asked(turn_id)

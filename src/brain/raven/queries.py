@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from ...errors import SeptemberError
 from ...traces.causes import Causes, Why
 from ...traces.reader import (
     MOST_ROWS,
@@ -75,35 +74,6 @@ def _summary(row: Row) -> TraceSummary:
 def trace(connection: Connection, trace_id: str) -> list[TraceRow]:
     """All rows of a trace, oldest first; none if it is unknown."""
     return _rows(connection, "trace_id = ? ORDER BY at, id LIMIT ?", (trace_id, MOST_ROWS))
-
-
-def mailbox(connection: Connection, actor: str, at: str | None) -> list[TraceRow]:
-    """The messages that one life of an actor took, oldest first: the latest, or that of span `at`.
-
-    `actor` is a path or its last name. Raises NOT_FOUND, also if the life's beginning is
-    not kept any more: what follows from it cannot be replayed without.
-    """
-    where = "(path = ?1 OR path LIKE '%/' || ?1)"
-    until = " AND span_id = ?2" if at is not None else ""
-    given = (actor, at) if at is not None else (actor,)
-    found = _rows(connection, f"{where}{until} ORDER BY id DESC LIMIT 1", given)
-    if not found:
-        raise unknown_target(actor if at is None else f"{at} of {actor}", "an actor and its span")
-    last = found[0]
-    life = _rows(
-        connection,
-        "path = ?1 AND incarnation = ?2 AND at >= coalesce((SELECT max(at) FROM trace_rows"
-        " WHERE path = ?1 AND kind = 'spawn' AND incarnation = ?2 AND at <= ?3), 0)"
-        " AND at <= ?4 AND kind IN ('message', 'spawn') ORDER BY at, id LIMIT ?5",
-        (last.path, last.incarnation, last.at, last.at if at else 2**62, MOST_ROWS),
-    )
-    if not life or life[0].kind != "spawn":
-        raise SeptemberError(
-            "NOT_FOUND",
-            f"the beginning of this life of {last.path} is not kept any more; choose a later one",
-            {"actor": last.path, "incarnation": last.incarnation},
-        )
-    return [row for row in life if row.kind == "message"]
 
 
 def since(connection: Connection, last: int, most: int = 500) -> tuple[int, list[TraceRow]]:

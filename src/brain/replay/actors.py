@@ -1,52 +1,45 @@
-"""The Engine's actors that can be replayed: how to make a fresh one, and what it takes."""
+"""An actor of the Engine again, in the Engine's own tree, of which nobody else is started."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, get_args
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
 
-from msgspec import Struct
+import trio
 
-from ...actors import Actor
-from ...config import EngineConfig
-from ...errors import SeptemberError
-from ...traces.render import Renderer
+from ...config import load_engine_config
+from ...traces.life import Life
 from ...traces.replay import Replay, replay
-from ...traces.row import TraceRow
-from ..coordinator.slots import SlotMessage, TaskSlots
+from ..catalog import load_catalog
+from ..clock import other_clock
+from ..tree import EngineSpecs
+
+_KEYS: Final = ("ENGINE_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY")
+"""Needed to make the tree; nobody uses them."""
 
 
-class Replayable(Struct, frozen=True):
-    """An actor whose answers follow from its settings and its messages alone."""
-
-    fresh: Callable[[EngineConfig], Actor[Any]]
-    takes: object
-
-    @property
-    def messages(self) -> dict[str, type]:
-        """The types of its messages, by name."""
-        return {kind.__name__: kind for kind in get_args(self.takes)}
-
-
-REPLAYABLE: Final[Mapping[str, Replayable]] = {
-    "engine/tasks/slots": Replayable(
-        lambda config: TaskSlots(config.task_slots, config.task_queue), SlotMessage
-    ),
-}
-"""By path. Others answer by the clock, the brain, a provider or a process; a whole turn of theirs
-is replayed instead: see turn.py."""
-
-
-async def replay_mailbox(rows: list[TraceRow], config: EngineConfig) -> Replay:
-    """Replay a recorded mailbox with the code and the settings of here and now.
+async def replay_actor(
+    life: Life,
+    env: Mapping[str, str] | None = None,
+    dotenv: Path | None = None,
+    *,
+    as_kept: bool = False,
+) -> Replay:
+    """Replay with the code and the settings of here and now, in a thread with a time of its own.
 
     Raises INVALID_REQUEST for an actor that cannot be replayed.
     """
-    path = rows[0].path
-    actor = REPLAYABLE.get(path)
-    if actor is None:
-        raise SeptemberError(
-            "INVALID_REQUEST",
-            f"{path} cannot be replayed from its mailbox alone: what it answers depends on more"
-            f" than its messages. These can: {', '.join(REPLAYABLE)}; or give the id of a turn",
-            {"actor": path},
-        )
-    return await replay(rows, lambda: actor.fresh(config), actor.messages, Renderer())
+    with tempfile.TemporaryDirectory(prefix="replay-") as folder:
+        work = partial(_replay, life, env if env is not None else os.environ, dotenv, folder)
+        return await trio.to_thread.run_sync(partial(work, as_kept=as_kept))
+
+
+def _replay(
+    life: Life, env: Mapping[str, str], dotenv: Path | None, folder: str, *, as_kept: bool
+) -> Replay:
+    brain = {"SQLITE_DB_PATH": f"{folder}/brain.sqlite"}
+    config = load_engine_config({**dict.fromkeys(_KEYS, "replay"), **env, **brain}, dotenv)
+    specs = EngineSpecs(config, load_catalog(config.catalog_dir))
+    return replay(life, specs.root(), other_clock, as_kept=as_kept)

@@ -126,7 +126,9 @@ class Sweeper:
     async def _bite(self, sweep: Sweep) -> bool:
         """Remove a few rows; whether there may be more."""
         now = self._now()
-        rows = await self._database.read(lambda c: sweep.due(c, now, self._lifetimes))
+        rows = await self._database.read(
+            partial(sweeps.due, sweep=sweep, now=now, of=self._lifetimes)
+        )
         if not rows:
             return False
         removed = await self._timed(partial(sweeps.remove, sweep=sweep, rows=rows))
@@ -146,17 +148,13 @@ class Sweeper:
 
     async def _timed(self, work: Callable[[Connection], T]) -> T:
         """Run a bite, note how long it held the writer, and leave the writer alone for a while."""
-        held: list[float] = []
 
-        def bite(connection: Connection) -> T:
+        def bite(connection: Connection) -> tuple[T, float]:
             began = time.perf_counter()
-            try:
-                return work(connection)
-            finally:
-                held.append(time.perf_counter() - began)
+            value = work(connection)
+            return value, time.perf_counter() - began
 
-        value = await self._database.write(bite)
-        took = held[-1]
+        value, took = await self._database.write(bite)
         self.swept = replace(self.swept, longest_s=max(self.swept.longest_s, took))
         self._adapt(took)
         await trio.sleep(REST * took)

@@ -71,6 +71,11 @@ SWEEPS: Final[Sequence[Sweep]] = (
 """Traces and observability events are bounded where they are written (raven)."""
 
 
+def due(connection: Connection, sweep: Sweep, now: int, of: Lifetimes) -> list[int]:
+    """The rows that may go at `now` (ms), at most a bite of them."""
+    return sweep.due(connection, now, of)
+
+
 def remove(connection: Connection, sweep: Sweep, rows: Sequence[int]) -> int:
     """Remove these rows; return how many were still there."""
     connection.execute(sweep.remove, (msgspec.json.encode(list(rows)).decode(),))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from importlib.resources.abc import Traversable
-from typing import Any, Generic, TypeAlias, TypeVar, assert_never
+from typing import Any, Generic, TypeAlias, TypeVar, assert_never, get_type_hints
 
 import trio
 from msgspec import Struct
@@ -30,6 +30,10 @@ class Read(Message[Outcome[T]], Struct, Generic[T], frozen=True):
     def __repr__(self) -> str:
         return f"Read({_name(self.work)})"
 
+    def answer_type(self) -> object:
+        """What it is answered with, as its work declares it: a replay needs to know."""
+        return _outcome_of(self.work)
+
 
 class Write(Message[Outcome[T]], Struct, Generic[T], frozen=True):
     """Run `work` in a transaction; the answer comes after the commit."""
@@ -38,6 +42,10 @@ class Write(Message[Outcome[T]], Struct, Generic[T], frozen=True):
 
     def __repr__(self) -> str:
         return f"Write({_name(self.work)})"
+
+    def answer_type(self) -> object:
+        """See `Read.answer_type`."""
+        return _outcome_of(self.work)
 
 
 class Serve(Message[None], Struct, frozen=True):
@@ -114,6 +122,12 @@ class Store(Actor[StoreMessage]):
         session = await Session.open(self._brain, role)
         self._sessions.append(session)
         return session
+
+
+def _outcome_of(work: Callable[[Connection], object]) -> object:
+    function: object = work.func if isinstance(work, partial) else work
+    generic: Any = Outcome
+    return generic[get_type_hints(function).get("return", Any)]
 
 
 def _name(work: Callable[[Connection], object]) -> str:

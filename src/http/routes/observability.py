@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from ...brain.raven.happenings import Happening, HappeningFilter
 from ...brain.replay.record import RecordedTurn
-from ...traces.row import TraceRow
+from ...traces.life import Life
 from ..endpoint import Endpoint, Exchange, Json
 from ..wire import Input
 
@@ -46,18 +46,18 @@ class RecordQuery(Input, frozen=True, kw_only=True):
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """A turn, or the messages that one life of an actor took, oldest first."""
+    """A turn, or one life of an actor."""
 
     turn: RecordedTurn | None = None
-    mailbox: Sequence[TraceRow] = ()
+    life: Life | None = None
 
 
 async def record(exchange: Exchange[RecordQuery]) -> Json:
-    """The record of a turn or of a mailbox."""
+    """The record of a turn or of an actor's life."""
     query, engine = exchange.input, exchange.engine
     if query.of.startswith("turn-"):
         return Json(Record(turn=await engine.recorded_turn(query.of)))
-    return Json(Record(mailbox=await engine.mailbox(query.of, query.at)))
+    return Json(Record(life=await engine.life(query.of, query.at)))
 
 
 async def events(exchange: Exchange[EventsQuery]) -> Json:
@@ -86,7 +86,7 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/observability/record",
-        "What `september trace replay` is fed with: a turn's transcript, or an actor's mailbox.",
+        "What `september trace replay` is fed with: a turn's transcript, or an actor's life.",
         record,
         RecordQuery,
         answers=Record,
