@@ -5,7 +5,7 @@ same from turn to turn comes first, so that the provider's prompt cache holds it
 put in front of the newest user message and are not stored with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,11 +21,12 @@ from ..memory.soul import current as current_soul
 from ..memory.working import entries
 from ..store.connection import Connection
 from .compaction.compactor import loaded
-from .compaction.condensed import shown
+from .compaction.condensed import ratio_of, shown
 from .files import place_files
 from .job import Job
 from .offer import offered
 from .platform.attachments import NAME as READ_ATTACHMENT
+from .together import together
 from .tools import Tool
 from .workshop import Workshop
 
@@ -40,12 +41,14 @@ PATTERNS = 30
 class Context:
     """What is sent with every model call of a turn; `messages` grows as the turn goes on.
 
+    `ratio` is what its provider has counted so far, of what we estimate (`Scale`).
     `aside` (memories) is shown before the message at `at` and never stored.
     """
 
     system: tuple[SystemPart, ...]
     messages: list[ChatMessage]
     tools: dict[str, Tool]
+    ratio: float
     aside: str = ""
     at: int = 0
     definitions: tuple[ToolDef, ...] = field(init=False)
@@ -68,20 +71,40 @@ class _Known(Struct, frozen=True):
     messages: list[ChatMessage]
     notes: tuple[tuple[str, str], ...]
     soul: Soul
+    ratio: float
 
 
-async def assemble(workshop: Workshop, job: Job, channel: Channel) -> Context:
-    """Gather the context of a turn, and tell the client which memories came back."""
-    await place_files(workshop.workspaces / job.folder, job.request.files)
-    known = await workshop.database.read(partial(_known, job=job))
-    recalled = await workshop.memory.recall(job.request.message, RECALLED)
+async def nothing() -> None:
+    """What is done first where nothing is to be done."""
+
+
+async def assemble(
+    workshop: Workshop,
+    job: Job,
+    channel: Channel,
+    first: Callable[[], Awaitable[None]] = nothing,
+) -> Context:
+    """Gather the context of a turn, and tell the client which memories came back.
+
+    `first` brings the transcript up to date; memories and tools are looked up meanwhile.
+    """
+
+    async def transcript() -> _Known:
+        await first()
+        await place_files(workshop.workspaces / job.folder, job.request.files)
+        return await workshop.database.read(partial(_known, job=job))
+
+    memories = partial(workshop.memory.recall, job.request.message, RECALLED)
+    offer = partial(offered, workshop, job.agent, job.catalog)
+    known, (recalled, tools) = await together(transcript, partial(together, memories, offer))
     if recalled:
         items = [RetrievedItem(item.store, item.id, item.score) for item in recalled]
         await channel.emit(MemoryRetrieval(items=items))
     return Context(
         system=_system(job, known.soul),
         messages=known.messages,
-        tools=await _tools(workshop, job, channel, known.messages),
+        tools={**tools, **_others(workshop, job, channel, known.messages)},
+        ratio=known.ratio,
         aside=_aside(known.notes, recalled),
         at=asked_at(known.messages),
     )
@@ -92,6 +115,7 @@ def _known(connection: Connection, job: Job) -> _Known:
         shown(*loaded(connection, job.task_id)),
         entries(connection, job.task_id, now_ms()),
         current_soul(connection, job.catalog.soul),
+        ratio_of(connection, job.task_id),
     )
 
 
@@ -108,15 +132,14 @@ def _system(job: Job, soul: Soul) -> tuple[SystemPart, ...]:
     )
 
 
-async def _tools(
+def _others(
     workshop: Workshop, job: Job, channel: Channel, messages: Sequence[ChatMessage]
-) -> dict[str, Tool]:
-    """What the agent may use; with a document that is too long to show, what reads it, too."""
-    tools = await offered(workshop, job.agent, job.catalog)
-    tools |= workshop.delegates(workshop, job, channel)
+) -> Mapping[str, Tool]:
+    """The agents it may call; with a document that is too long to show, what reads it, too."""
+    delegates = workshop.delegates(workshop, job, channel)
     reader = workshop.toolbox.get(READ_ATTACHMENT)
     documents = any(isinstance(b, DocumentBlock) for message in messages for b in message.blocks)
-    return {**tools, READ_ATTACHMENT: reader} if reader and documents else tools
+    return {**delegates, READ_ATTACHMENT: reader} if reader and documents else delegates
 
 
 def _aside(notes: tuple[tuple[str, str], ...], recalled: tuple[Recalled, ...]) -> str:

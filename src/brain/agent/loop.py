@@ -1,5 +1,6 @@
 """The agent loop: ask the model, run the tools it calls, and again, until it is done."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -14,7 +15,7 @@ from ..store.connection import Connection
 from . import transcript
 from .compaction import condensed
 from .compaction.headroom import HeadRoom
-from .context import Context, assemble
+from .context import Context, assemble, nothing
 from .execution import ToolRunner
 from .hooks import Hooks
 from .job import Job
@@ -41,9 +42,12 @@ class AgentLoop:
         self._left_out: set[LeftOut] = set()
         self._spent = 0
 
-    async def run(self) -> str:
-        """Loop until the model is done; its last words. Raises SeptemberError where that fails."""
-        context = await assemble(self._workshop, self._job, self._channel)
+    async def run(self, first: Callable[[], Awaitable[None]] = nothing) -> str:
+        """Loop until the model is done; its last words. Raises SeptemberError where that fails.
+
+        `first` opens the turn, while what that does not change is read already.
+        """
+        context = await assemble(self._workshop, self._job, self._channel, first)
         hooks = Hooks(self._workshop, self._job, self._channel)
         runner = ToolRunner(self._workshop, self._job, self._channel, context.tools, hooks)
         if self._job.resumed:

@@ -38,7 +38,12 @@ def plan(connection: Connection, task_id: str, request: TurnRequest) -> Opening:
 
 
 async def open_turn(database: Database, channel: Channel, job: Job) -> None:
-    """Mark the turn running, bring the transcript up to its message, tell the client."""
+    """Mark the turn running, bring the transcript up to its message, tell the client.
+
+    Of one that is resumed, all that has been done.
+    """
+    if job.resumed:
+        return
     request = job.request
     if request.edit_message_id or request.retry_message_id:
         opening = await database.read(partial(plan, task_id=job.task_id, request=request))

@@ -110,9 +110,8 @@ class TurnRun:
             nursery.start_soon(self._channel.run)
             nursery.start_soon(Pulse(self._workshop, self._job, self._channel).run)
             await self._job.seat.take()
-            if not self._job.resumed:
-                await open_turn(self._workshop.database, self._channel, self._job)
-            await AgentLoop(self._workshop, self._job, self._channel).run()
+            opening = partial(open_turn, self._workshop.database, self._channel, self._job)
+            await AgentLoop(self._workshop, self._job, self._channel).run(opening)
             await complete(self._channel, self._job.task_id, self._job.turn_id)
             nursery.cancel_scope.cancel()
 

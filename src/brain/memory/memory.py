@@ -1,8 +1,8 @@
 """Long-term memory as the rest of the Engine uses it: search, recall, write."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import trio
 
@@ -24,6 +24,11 @@ from .vectors import Sight, VectorIndex, space_number
 from .words import Lexicon, Query
 
 T = TypeVar("T")
+
+_Question: TypeAlias = tuple[Query, int]
+"""A question to a store, and the space of its vectors; 0 while it has none."""
+
+_Seen: TypeAlias = tuple[Query, Sight | None]
 
 SIGHT_S: Final = 2.0
 """How long a search waits for the vector of its query, in seconds; then words must do."""
@@ -97,18 +102,54 @@ class Memory:
         )
 
     async def recall(self, text: str, limit: int) -> tuple[Recalled, ...]:
-        """What all stores hold about `text`: what a turn is shown of long-term memory."""
-        episodes = await self.search_episodes(text, limit)
-        facts = await self.search_knowledge(text, limit)
-        nodes = await self.search_social(text, limit)
-        return interleaved(
-            (
-                [Recalled("episodes", h.episode.id, h.score, shown(h.episode)) for h in episodes],
-                [_known(hit) for hit in facts],
-                [_acquainted(hit) for hit in nodes],
-            ),
-            limit,
+        """What all stores hold about `text`: what a turn is shown of long-term memory.
+
+        A turn waits for it before it asks its model: so it reads twice, however many stores
+        there are, and not a second time where they are all empty.
+        """
+        asked = await self._database.read(partial(self._asked, text=text))
+        if not asked:
+            return ()
+        sights: dict[str, Sight | None] = {}
+        async with trio.open_nursery() as nursery:
+            for name, question in asked.items():
+                nursery.start_soon(self._see, name, question, sights)
+        questions = {name: (query, sights[name]) for name, (query, _) in asked.items()}
+        return await self._database.read(
+            partial(self._recalled, questions=questions, limit=limit, now=now_ms())
         )
+
+    def _asked(self, connection: Connection, text: str) -> dict[str, _Question]:
+        """`text` as a question to each store that holds something."""
+        filled = [shelf for shelf in SHELVES if self._lexicons[shelf.name].filled(connection)]
+        return {shelf.name: self._question(connection, shelf, text) for shelf in filled}
+
+    async def _see(self, name: str, question: _Question, sights: dict[str, Sight | None]) -> None:
+        sights[name] = await self._sight(question)
+
+    def _recalled(
+        self, connection: Connection, questions: Mapping[str, _Seen], limit: int, now: int
+    ) -> tuple[Recalled, ...]:
+        found: list[list[Recalled]] = []
+        for name, (query, sight) in questions.items():
+            index = self._indexes[name]
+            match name:
+                case EPISODES.name:
+                    hits = episode_search.search(
+                        connection, query, sight, index, limit=limit, now=now, weights=self._weights
+                    )
+                    found.append(list(map(_remembered, hits)))
+                case KNOWLEDGE.name:
+                    facts = fact_search.search_knowledge(
+                        connection, query, sight, index, limit=limit, now=now
+                    )
+                    found.append(list(map(_known, facts)))
+                case _:
+                    nodes = fact_search.search_social(
+                        connection, query, sight, index, limit=limit, now=now
+                    )
+                    found.append(list(map(_acquainted, nodes)))
+        return interleaved(found, limit)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction, then have what it wrote embedded."""
@@ -127,17 +168,22 @@ class Memory:
         return await self.progress()
 
     async def _understood(self, shelf: Shelf, text: str) -> tuple[Query, Sight | None]:
-        lexicon = self._lexicons[shelf.name]
-        query, space = await self._database.read(
-            lambda connection: (
-                lexicon.query(connection, text),
-                _space_if_any(connection, shelf, self._embeddings.name),
-            )
-        )
+        question = await self._database.read(partial(self._question, shelf=shelf, text=text))
+        return question[0], await self._sight(question)
+
+    def _question(self, connection: Connection, shelf: Shelf, text: str) -> _Question:
+        query = self._lexicons[shelf.name].query(connection, text)
+        return query, _space_if_any(connection, shelf, self._embeddings.name)
+
+    async def _sight(self, question: _Question) -> Sight | None:
+        query, space = question
         if not space or not query.stems:
-            return query, None
-        seen = self._embeddings.embed_query(text, query.weights)
-        return query, await sight_of(space, seen)
+            return None
+        return await sight_of(space, self._embeddings.embed_query(query.text, query.weights))
+
+
+def _remembered(hit: Hit) -> Recalled:
+    return Recalled("episodes", hit.episode.id, hit.score, shown(hit.episode))
 
 
 def _known(hit: FactHit) -> Recalled:

@@ -98,6 +98,10 @@ class Lexicon:
         self._known: dict[str, int] = {}
         self._size = 0
 
+    def filled(self, connection: Connection) -> bool:
+        """Whether the store holds anything."""
+        return connection.execute(f"SELECT 1 FROM {self._table} LIMIT 1").fetchone() is not None
+
     def query(self, connection: Connection, text: str) -> Query:
         """Read `text` as a question to this store."""
         size = self._grown(connection)

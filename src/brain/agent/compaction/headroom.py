@@ -46,7 +46,7 @@ class HeadRoom:
 
     async def make(self, context: Context) -> None:
         """Condense the context where it has come near the window; else do nothing."""
-        scale = await self._known_scale()
+        scale = self._known_scale(context)
         self._sent = _size(context)
         if scale.tokens(self._sent) > self._limit() and self._workshop.limits.compaction:
             await self._condense(context, scale)
@@ -59,7 +59,7 @@ class HeadRoom:
         if self._forced >= FORCED:
             return False
         self._forced += 1
-        scale = (await self._known_scale()).at_least(self._sent, self._window)
+        scale = self._known_scale(context).at_least(self._sent, self._window)
         self._scale = scale
         return await self._condense(context, scale)
 
@@ -69,10 +69,9 @@ class HeadRoom:
         self._scale = (self._scale or Scale()).learned(self._sent, usage.input_tokens)
         return self._scale.ratio
 
-    async def _known_scale(self) -> Scale:
+    def _known_scale(self, context: Context) -> Scale:
         if self._scale is None:
-            read = partial(condensed.ratio_of, task_id=self._job.task_id)
-            self._scale = Scale(await self._workshop.database.read(read))
+            self._scale = Scale(context.ratio)
         return self._scale
 
     def _limit(self) -> int:
