@@ -83,7 +83,7 @@ async def _llm(engine: Engine) -> str:
 async def _sandbox(engine: Engine) -> str:
     try:
         with trio.fail_after(PATIENCE_S):
-            confinement = await engine.sandbox.call(Describe())
+            confinement = await engine.sandbox.call(Describe(now=True))
     except (ActorError, trio.TooSlowError):
         return "error"
     return "error" if confinement.mode == "unavailable" else confinement.mode

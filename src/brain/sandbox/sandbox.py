@@ -71,14 +71,19 @@ class RunCommand(Message[CommandResult | Refusal]):
 
 
 class Confinement(Struct, frozen=True):
-    """What confines commands here: `mode` is bubblewrap, none or unavailable; `detail` why."""
+    """What confines commands here: `mode` is bubblewrap, none or unavailable; `detail` why.
+
+    `mode` is probing until that has been tried out, some 0.1 s after the start.
+    """
 
     mode: str
     detail: str
 
 
 class Describe(Message[Confinement], Struct, frozen=True):
-    """What confinement is in force."""
+    """What confinement is in force; unless `now`, once it is known."""
+
+    now: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,13 @@ class PrepareService(Message[Prepared | Refusal]):
     confined: bool = True
 
 
-SandboxMessage = RunCommand | PrepareService | Describe
+class Probed(Message[None], Struct, frozen=True):
+    """What was found out: the bubblewrap that works here, or why none does."""
+
+    found: Bubblewrap | str
+
+
+SandboxMessage = RunCommand | PrepareService | Describe | Probed
 
 
 async def run_command(sandbox: ActorRef[SandboxMessage], command: RunCommand) -> CommandResult:
@@ -130,8 +141,33 @@ class _Ground(Struct, frozen=True):
         return Launch(argv, scrubbed, home, bounds.of_each_process, bounds.processes, bounds.memory)
 
 
+class _Finding:
+    """What commands run on here, for whoever waits until it is known; no ground, no commands."""
+
+    def __init__(self) -> None:
+        self.confinement = Confinement("probing", "what works here is being tried out")
+        self.ground: _Ground | None = None
+        self._known = trio.Event()
+
+    def settle(self, confinement: Confinement, ground: _Ground | None) -> None:
+        """Let all who wait know."""
+        self.confinement, self.ground = confinement, ground
+        self._known.set()
+
+    async def wait(self) -> None:
+        """Wait until it is known."""
+        await self._known.wait()
+
+    async def settled(self) -> Confinement:
+        """The confinement, once it is known."""
+        await self._known.wait()
+        return self.confinement
+
+
 class Sandbox(Actor[SandboxMessage]):
     """Runs commands under bubblewrap, or without it only if told so by hand (`mode="none"`)."""
+
+    urgent = (Probed,)
 
     def __init__(
         self,
@@ -154,22 +190,16 @@ class Sandbox(Actor[SandboxMessage]):
             None, network, scrub, limits or Limits(), tuple(readable), self._house,
             trio.CapacityLimiter(CONCURRENT),
         )  # fmt: skip
-        self._ground: _Ground | None = None
-        self._confinement = Confinement("unavailable", "not probed yet")
+        self._finding = _Finding()
 
     async def started(self) -> None:
-        """Find out, once, by running it, what confinement works here."""
+        """Find out, once, by running it, what confinement works here; commands wait for that."""
         if self._mode == "none":
-            self._ground = self._open
-            self._confinement = Confinement("none", "SANDBOX_MODE=none: commands are not confined")
+            why = "SANDBOX_MODE=none: commands are not confined"
+            self._finding.settle(Confinement("none", why), self._open)
             return
         binaries = tuple(bubblewrap.candidates() if self._binaries is None else self._binaries)
-        found = await probe(self._house, binaries)
-        if isinstance(found, Bubblewrap):
-            self._ground = replace(self._open, wrap=found)
-            self._confinement = Confinement("bubblewrap", str(found))
-        else:
-            self._confinement = Confinement("unavailable", found)
+        self.beside(partial(_probe, self._house, binaries, self.ref))
 
     async def stopping(self) -> None:
         """Let the guards' program go."""
@@ -178,22 +208,32 @@ class Sandbox(Actor[SandboxMessage]):
     async def handle(self, msg: SandboxMessage) -> Reply | Later:
         match msg:
             case RunCommand():
-                if self._ground is None:
-                    return msg.reply(_unavailable(self._confinement.detail))
-                return msg.reply_after(partial(_run, self._ground, msg))
+                return msg.reply_after(partial(_run, self._finding, msg))
+            case PrepareService(confined=False):
+                return msg.reply(_service(self._open, msg))
             case PrepareService():
-                return msg.reply(self._prepared(msg))
-            case Describe():
-                return msg.reply(self._confinement)
+                return msg.reply_after(partial(_prepared, self._finding, msg))
+            case Describe(now):
+                finding = self._finding
+                return msg.reply(finding.confinement) if now else msg.reply_after(finding.settled)
+            case Probed(found):
+                self._probed(found)
+                return msg.done()
             case _:
                 assert_never(msg)
 
-    def _prepared(self, msg: PrepareService) -> Prepared | Refusal:
-        if not msg.confined:
-            return _service(self._open, msg)
-        if self._ground is None:
-            return _unavailable(self._confinement.detail)
-        return _service(self._ground, msg)
+    def _probed(self, found: Bubblewrap | str) -> None:
+        if isinstance(found, Bubblewrap):
+            ground = replace(self._open, wrap=found)
+            self._finding.settle(Confinement("bubblewrap", str(found)), ground)
+        else:
+            self._finding.settle(Confinement("unavailable", found), None)
+
+
+async def _probe(
+    house: Guardhouse, binaries: tuple[Path, ...], sandbox: ActorRef[SandboxMessage]
+) -> None:
+    sandbox.cast(Probed(await probe(house, binaries)))
 
 
 def _unavailable(detail: str) -> Refusal:
@@ -205,7 +245,18 @@ def _unavailable(detail: str) -> Refusal:
     )
 
 
-async def _run(ground: _Ground, msg: RunCommand) -> CommandResult | Refusal:
+async def _prepared(finding: _Finding, msg: PrepareService) -> Prepared | Refusal:
+    await finding.wait()
+    if finding.ground is None:
+        return _unavailable(finding.confinement.detail)
+    return _service(finding.ground, msg)
+
+
+async def _run(finding: _Finding, msg: RunCommand) -> CommandResult | Refusal:
+    await finding.wait()
+    ground = finding.ground
+    if ground is None:
+        return _unavailable(finding.confinement.detail)
     async with ground.slots:
         try:
             msg.workspace.mkdir(parents=True, exist_ok=True)
