@@ -1,4 +1,4 @@
-"""Process start to the first 200 on /health, and the memory of an idle Engine.
+"""Process start to the first 200 on /health, its CPU, and the memory of an idle Engine.
 
     .venv/bin/python -m bench.start [--rounds 7]
 
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -40,9 +41,10 @@ trio.run(serve, app, config)
 
 @dataclass(frozen=True)
 class Reading:
-    """Seconds to the first 200, PSS in MB when idle."""
+    """Seconds to the first 200, CPU seconds of the process until then, PSS in MB when idle."""
 
     ready: float
+    cpu: float
     memory: float
 
 
@@ -69,6 +71,12 @@ def pss(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
+def computed(pid: int) -> float:
+    """Seconds of processor time that a process has used, all threads together."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
 def measure(start: Callable[[int], "subprocess.Popen[bytes]"]) -> Reading:
     """Start a server, wait for its first 200, let it settle, weigh it, end it."""
     port = free_port()
@@ -80,9 +88,9 @@ def measure(start: Callable[[int], "subprocess.Popen[bytes]"]) -> Reading:
                 if process.poll() is not None or monotonic() > limit:
                     raise SystemExit("the server did not start")
                 sleep(0.005)
-            ready = perf_counter() - began
+            ready, cpu = perf_counter() - began, computed(process.pid)
             sleep(1.0)
-            return Reading(ready, pss(process.pid))
+            return Reading(ready, cpu, pss(process.pid))
         finally:
             process.terminate()
 
@@ -121,12 +129,14 @@ def main() -> None:
         for name, start in servers.items():
             readings[name].append(measure(start))
     table = Table(title=f"Start and idle memory (medians of {rounds})")
-    for heading in ("", "first 200, s", "worst, s", "idle PSS, MB"):
+    for heading in ("", "first 200, s", "worst, s", "CPU, s", "idle PSS, MB"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, found in readings.items():
         ready = [one.ready for one in found]
+        cpu = statistics.median(one.cpu for one in found)
         memory = statistics.median(one.memory for one in found)
-        table.add_row(name, f"{statistics.median(ready):.2f}", f"{max(ready):.2f}", f"{memory:.0f}")
+        shown = (statistics.median(ready), max(ready), cpu)
+        table.add_row(name, *(f"{seconds:.2f}" for seconds in shown), f"{memory:.0f}")
     Console(width=100).print(table)
 
 
