@@ -1,6 +1,6 @@
 """Searching memory: what was written is found, by words at once and by meaning soon after."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +20,7 @@ from september.brain.memory.forget import forget
 from september.brain.memory.social import write_edge, write_node
 from september.brain.memory.vectors import Sight, VectorIndex
 from september.brain.store.connection import Connection
+from september.brain.store.database import Database
 
 from .conftest import Mind, mind_in
 
@@ -196,6 +197,43 @@ async def test_recall_shows_the_best_of_each_store(mind: Mind) -> None:
     await mind.memory.write(write)
     shown = await mind.memory.recall("Ana", 4)
     assert {one.store for one in shown} == {"episodes", "social"} and len(shown) == 4
+
+
+async def test_recall_finds_what_a_search_of_each_store_finds(mind: Mind) -> None:
+    def write(db: Connection) -> None:
+        write_many(db, [episode(f"Ana said thing {n}.") for n in range(9)])
+        write_node(db, "Ana", description="a nurse", now=1)
+        write_node(db, "Bob", description="a pilot", now=1)
+
+    await mind.memory.write(write)
+    await mind.memory.settled(30)
+    asked = "the nurse Ana"
+    shown = await mind.memory.recall(asked, 20)
+    episodes = await mind.memory.search_episodes(asked, 20)
+    nodes = await mind.memory.search_social(asked, 20)
+    assert {hit.node.name for hit in nodes} >= {"Ana"} and len(episodes) == 9
+    assert [one.id for one in shown if one.store == "episodes"] == [h.episode.id for h in episodes]
+    assert [one.id for one in shown if one.store == "social"] == [hit.node.id for hit in nodes]
+
+
+async def test_a_turn_waits_for_two_reads_of_memory_and_for_one_while_it_is_empty(
+    mind: Mind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, reads = Database.read, list[str]()
+
+    async def counted(self: Database, work: Callable[[Connection], object]) -> object:
+        asks: object = getattr(work, "func", work)
+        if getattr(asks, "__self__", None) is mind.memory:  # and not the indexer, at its own work
+            reads.append(repr(asks))
+        return await read(self, work)
+
+    monkeypatch.setattr(Database, "read", counted)
+    assert await mind.memory.recall("Ana", 4) == ()
+    assert len(reads) == 1
+    await remember(mind, episode("Ana said something."))
+    reads.clear()
+    assert await mind.memory.recall("Ana", 4)
+    assert len(reads) == 2
 
 
 @pytest.mark.parametrize("text", ["", "?!", '"', "a AND OR NOT", "x" * 50_000, "日本", "\x00"])

@@ -288,6 +288,13 @@ async def test_it_says_what_confinement_is_in_force(sandbox: Ref, unconfined: Re
     assert (await unconfined.call(Describe())).mode == "none"
 
 
+async def test_a_command_waits_until_it_is_known_what_confines_it(workspace: Path) -> None:
+    async with running(Sandbox()) as sandbox:
+        assert (await sandbox.call(Describe(now=True))).mode == "probing"
+        assert (await run(sandbox, "true", workspace)).exit_code == 0
+        assert (await sandbox.call(Describe(now=True))).mode == "bubblewrap"
+
+
 async def test_a_workspace_that_is_a_file_is_refused(sandbox: Ref, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SeptemberError, match="INVALID_REQUEST"):
