@@ -1,14 +1,16 @@
 """`september config`: every setting of the Engine, its value, and where it comes from."""
 
 import sys
+from functools import partial
 
 import click
 from rich.text import Text
 
 from ..config import SETTINGS, EngineConfig, Setting
 from ..errors import ConfigError
+from .listing import Column, Listing
 from .settings import Texts, load, written
-from .terminal import console, table
+from .terminal import show
 
 
 @click.command()
@@ -20,13 +22,14 @@ def command(only_set: bool) -> None:
     """
     texts = written()
     config, problem = _load()
-    rows = table("setting", "value", "from", "meaning")
+    fold = partial(Column, fold=True)
+    rows = Listing("setting", fold("value"), "from", fold("meaning"))
     for row in SETTINGS:
         source = texts.source(row.name)
         if source or not only_set:
             value, source = _value(row, texts, config), source or _origin(row, config)
             rows.add_row(row.name, value, source, Text(row.meaning, style="dim"))
-    console().print(rows)
+    show(rows)
     if problem is not None:
         click.echo(f"september: {problem.message}", err=True)
         sys.exit(2)

@@ -2,14 +2,16 @@
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import click
 from rich.text import Text
 
 from .checks import CHECKS, Verdict, run
+from .listing import Column, Listing
 from .settings import written
-from .terminal import console, table
+from .terminal import show
 
 _MARKS: Final[Mapping[Verdict, tuple[str, str]]] = {
     Verdict.OK: ("✓ ok", "green"),
@@ -26,9 +28,10 @@ def command() -> None:
     """
     texts = written()
     findings = [(name, run(check, texts)) for name, check in CHECKS]
-    rows = table("check", "", "found", "what to do")
+    fold = partial(Column, fold=True)
+    rows = Listing("check", "", fold("found"), fold("what to do"))
     for name, finding in findings:
         rows.add_row(name, Text(*_MARKS[finding.verdict]), finding.found, finding.remedy)
-    console().print(rows)
+    show(rows)
     if any(finding.verdict is Verdict.MISSING for _, finding in findings):
         sys.exit(1)

@@ -1,19 +1,25 @@
 """`september fleet`: operate a fleet through its orchestrator."""
 
-import json
 import secrets
 import sys
 
 import click
+import msgspec
 import trio
 from cryptography.fernet import Fernet
+from rich.console import Group
 from rich.live import Live
+from rich.text import Text
 
+from ..errors import SeptemberError
+from .fleet_audit import audit, prune_audit
 from .fleet_backup import backup, backups, restore
-from .fleet_client import Entries, FleetClient, user_path
+from .fleet_client import FleetClient, user_path
 from .fleet_upgrade import Rollout, share
-from .fleet_view import audit_table, engines_table
-from .terminal import console, printable
+from .fleet_view import STATES, engines_table
+from .terminal import console, printable, show_json, until_interrupted
+from .terminal import show as show_
+from .trace_client import as_json
 
 
 @click.group()
@@ -57,11 +63,16 @@ def register(
 
 
 @command.command(name="ls")
-@click.option("--status", help="Only those in this state.")
+@click.option("--status", type=click.Choice(STATES), help="Only those in this state.")
+@as_json
 @click.pass_obj
-def list_engines(client: FleetClient, status: str | None) -> None:
+def list_engines(client: FleetClient, status: str | None, json: bool) -> None:
     """List Engines."""
-    console().print(engines_table(client.engines(status), wanted=status))
+    rows = list(client.engines(status))
+    if json:
+        show_json(rows)
+    else:
+        show_(engines_table(rows, wanted=status))
 
 
 @command.command()
@@ -136,26 +147,7 @@ def logs(client: FleetClient, engine: str, lines: int) -> None:
     """Show the end of an Engine's log; ENGINE is its user or its id."""
     row = client.find(engine)
     answer = client.ask("GET", f"/admin/engines/{row.engine_id}/logs", lines=lines)
-    click.echo(printable(json.loads(answer)["text"]))
-
-
-@command.command()
-@click.option("--user", help="Only what concerns this user.")
-@click.option("--action", help="Only this action.")
-@click.option("--limit", default=50, show_default=True)
-@click.pass_obj
-def audit(client: FleetClient, user: str | None, action: str | None, limit: int) -> None:
-    """Show the audit log, newest first."""
-    found = client.get(Entries, "GET", "/admin/audit", user_id=user, action=action, limit=limit)
-    console().print(audit_table(found.entries))
-
-
-@command.command()
-@click.argument("days", type=float)
-@click.pass_obj
-def prune_audit(client: FleetClient, days: float) -> None:
-    """Delete entries of the audit log that are older than DAYS."""
-    _show(client.ask("POST", "/admin/audit/prune", {"older_than_days": days}))
+    click.echo(printable(msgspec.json.decode(answer)["text"]))
 
 
 @command.command()
@@ -175,12 +167,19 @@ def rotate_master_key(client: FleetClient) -> None:
 def top(client: FleetClient, interval: float) -> None:
     """Watch the fleet until Ctrl-C; where no terminal is, print the table once."""
     if not sys.stdout.isatty():
-        console().print(engines_table(client.engines()))
+        show_(engines_table(client.engines()))
         return
-    with Live(console=console(), screen=True, auto_refresh=False) as live:
+    with until_interrupted(), Live(console=console(), screen=True, auto_refresh=False) as live:
+        rows = list(client.engines())
         while True:
-            live.update(engines_table(client.engines()), refresh=True)
+            live.update(engines_table(rows), refresh=True)
             trio.run(trio.sleep, interval)
+            try:
+                rows = list(client.engines())
+            except SeptemberError as error:
+                note = Text(f"{error.message}; this is how it was", "bold yellow")
+                live.update(Group(note, engines_table(rows)), refresh=True)
+                trio.run(trio.sleep, interval)
 
 
 @command.command()
@@ -200,9 +199,9 @@ def upgrade(client: FleetClient, image: str, canary: str, at_once: int) -> None:
     sys.exit(1 if failed else 0)
 
 
-for more in (backup, backups, restore):
+for more in (audit, prune_audit, backup, backups, restore):
     command.add_command(more)
 
 
 def _show(answer: bytes) -> None:
-    click.echo(json.dumps(json.loads(answer), indent=2, ensure_ascii=False))
+    click.echo(msgspec.json.format(answer, indent=2))

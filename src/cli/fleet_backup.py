@@ -6,7 +6,8 @@ import click
 
 from .fleet_client import Backup, Backups, FleetClient, Restored
 from .fleet_view import backups_table
-from .terminal import console
+from .terminal import show, show_json
+from .trace_client import as_json
 
 
 @click.command()
@@ -24,11 +25,13 @@ def backup(client: FleetClient, engine: str) -> None:
 
 @click.command()
 @click.argument("engine")
+@as_json
 @click.pass_obj
-def backups(client: FleetClient, engine: str) -> None:
+def backups(client: FleetClient, engine: str, json: bool) -> None:
     """List the copies of a user's brain; ENGINE is the user or the Engine's id."""
     path = f"/admin/engines/{client.find(engine).engine_id}/backups"
-    console().print(backups_table(client.get(Backups, "GET", path).backups))
+    found = client.get(Backups, "GET", path)
+    show_json(found) if json else show(backups_table(found.backups))
 
 
 @click.command()

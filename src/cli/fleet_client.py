@@ -105,6 +105,7 @@ class FleetClient:
         params = {name: str(value) for name, value in query.items() if value is not None}
         keys = {"X-Platform-Key": self.platform_key, "X-Admin-Key": self.admin_key}
         headers = {name: key for name, key in keys.items() if key}
+        self._check_keys(path)
         content = None if body is None else msgspec.json.encode(body)
         try:
             answer = httpx2.request(
@@ -123,6 +124,16 @@ class FleetClient:
         if answer.is_success:
             return answer.content
         raise _refusal(answer)
+
+    def _check_keys(self, path: str) -> None:
+        """Raises SeptemberError with what to set, where the orchestrator would name a header."""
+        if path.startswith(("/admin", "/products")):
+            if not self.admin_key:
+                reason = "this needs the admin's key: set ORCH_ADMIN_KEY or give --admin-key"
+                raise SeptemberError("INVALID_ADMIN_KEY", reason)
+        elif not self.platform_key:
+            reason = "this needs a product's key: set ORCH_PLATFORM_KEY or give --key"
+            raise SeptemberError("INVALID_PLATFORM_KEY", reason)
 
     def get(self, kind: type[T], method: str, path: str, **more: object) -> T:
         """The answer as a struct. Raises SeptemberError."""

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
-from rich.table import Table
 from rich.text import Text
 
 from .fleet_client import Backup, Entry, Row
-from .terminal import printable, table
+from .listing import Column, Listing
+from .terminal import printable
 
 _STYLES: Final = {
     "running": "green",
@@ -20,8 +20,11 @@ _STYLES: Final = {
     "failed": "bold red",
 }
 
+STATES: Final = tuple(_STYLES)
+"""The states of an Engine, as the orchestrator names them."""
 
-def engines_table(rows: Iterable[Row], wanted: str | None = None) -> Table:
+
+def engines_table(rows: Iterable[Row], wanted: str | None = None) -> Listing:
     """Engines below each other, and under them how many are in which state.
 
     `wanted` is the state that was asked for, if one was.
@@ -38,30 +41,40 @@ def engines_table(rows: Iterable[Row], wanted: str | None = None) -> Table:
             _ago(row.last_health_at, now),
             printable(row.failure or ""),
         )
-    _note(listed, _tally(counts, wanted))
+    listed.note = _tally(counts, wanted)
     return listed
 
 
-def audit_table(entries: Iterable[Entry]) -> Table:
+def audit_table(entries: Iterable[Entry], *, head: bool = True) -> Listing:
     """Entries of the audit log, one a line."""
-    rows = table("id", "time", "user", "action", "by", "took", "more")
+    rows = Listing(
+        Column("id", right=True, least=5),
+        "time",
+        Column("user", least=8),
+        Column("action", least=15),
+        Column("by", optional=True, least=8),
+        Column("took", right=True, optional=True, least=6),
+        Column("more", fold=True),
+        head=head,
+    )
     for entry in entries:
         took = "" if entry.duration_ms is None else _seconds(entry.duration_ms)
         more = ", ".join(f"{name}={value}" for name, value in entry.metadata.items())
-        cells = (entry.timestamp[:19], entry.user_id or "", entry.action, entry.actor, took, more)
+        at = entry.timestamp[:19].replace("T", " ")
+        cells = (at, entry.user_id or "", entry.action, entry.actor, took, more)
         rows.add_row(str(entry.id), *(printable(cell) for cell in cells))
     if not rows.rows:
-        _note(rows, "no entry fits")
+        rows.note = "no entry fits"
     return rows
 
 
-def backups_table(backups: Iterable[Backup]) -> Table:
+def backups_table(backups: Iterable[Backup]) -> Listing:
     """Copies of a brain below each other."""
-    rows = table("name", "MiB", "file")
+    rows = Listing("name", Column("MiB", right=True), Column("file", fold=True))
     for one in backups:
         rows.add_row(one.name, f"{one.size / 2**20:.1f}", printable(one.path))
     if not rows.rows:
-        _note(rows, "no backup yet; september fleet backup USER makes one")
+        rows.note = "no backup yet; september fleet backup USER makes one"
     return rows
 
 
@@ -74,13 +87,16 @@ def _tally(counts: Counter[str], wanted: str | None) -> str:
     return f"{counts.total()} in all: {states}"
 
 
-def _note(below: Table, text: str) -> None:
-    """A line below a table, which is never narrower."""
-    below.caption, below.caption_justify, below.min_width = text, "left", len(text) + 1
-
-
-def _engines() -> Table:
-    return table("user", "status", "product", "image", "url", "healthy", "note")
+def _engines() -> Listing:
+    return Listing(
+        "user",
+        "status",
+        "product",
+        Column("image", optional=True),
+        Column("url", optional=True),
+        "healthy",
+        Column("note", fold=True),
+    )
 
 
 def _ago(time: str | None, now: datetime) -> str:

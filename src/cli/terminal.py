@@ -1,12 +1,14 @@
-"""What the commands print with: consoles, tables, and text made safe for a terminal."""
+"""What the commands print with: consoles, JSON, and text made safe for a terminal."""
 
 import re
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+import click
+import msgspec
+from rich.console import Console, RenderableType
 
 _WIDTH_OF_A_PIPE: Final = 160
 """Columns where there is no terminal: wide enough that a row stays one line for grep."""
@@ -22,12 +24,24 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
-def table(*columns: str) -> Table:
-    """An empty table in the style of all commands; the last column takes the rest."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in columns:
-        made.add_column(name, overflow="fold", no_wrap=name == columns[0])
-    return made
+def show(what: RenderableType) -> None:
+    """Print it fitted to the terminal; elsewhere no line is cut or broken."""
+    out = console()
+    out.print(what, soft_wrap=not out.is_terminal)
+
+
+def show_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+@contextmanager
+def until_interrupted() -> Generator[None]:
+    """Run until Ctrl-C, which is how one leaves, and no failure."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(err=True)
 
 
 def printable(text: str) -> str:

@@ -10,13 +10,19 @@ from typing import Final, TypeVar
 import click
 import httpx2
 import msgspec
+import trio
 
 from ..errors import SeptemberError
 from .chat import DEFAULT_URL
 
+as_json: Final = click.option("--json", is_flag=True, help="Print JSON, for programs.")
+
 T = TypeVar("T")
 
 _TIMEOUT: Final = httpx2.Timeout(10.0, read=30.0)
+
+_RETRY_S: Final = (1, 2, 4, 8)
+"""Pauses before a stream that was lost is asked for again; the last one repeats."""
 
 
 class _Refusal(msgspec.Struct):
@@ -46,6 +52,18 @@ def reaches_service(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def reaching(url: str | None, key: str | None, fleet: bool, **more: object) -> None:
         command(client=_client(url, key, _ORCHESTRATOR if fleet else _ENGINE), **more)
+
+    return reaching
+
+
+def reaches_engine(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options --url and --key of an Engine; it gets a `client` for them."""
+
+    @click.option("--url", help="Its address [ENGINE_URL].")
+    @click.option("--key", help="The key [ENGINE_API_KEY].")
+    @wraps(command)
+    def reaching(url: str | None, key: str | None, **more: object) -> None:
+        command(client=_client(url, key, _ENGINE), **more)
 
     return reaching
 
@@ -93,16 +111,43 @@ class TraceClient:
                 raise _refusal(answer)
             return msgspec.json.decode(answer.content, type=kind)
 
-    def follow(self, path: str, kind: type[T], **query: str | int) -> Iterator[T]:
-        """The `data` lines of a stream, as `kind`, until it ends."""
+    def follow(
+        self, path: str, kind: type[T], lost: Callable[[str], None], **query: str | int
+    ) -> Iterator[T]:
+        """The `data` lines of a stream, as `kind`, for ever.
+
+        A stream that is lost is taken up again where it was, and `lost` is told. Raises
+        SeptemberError if it was never there, or is refused.
+        """
         given = {name: str(value) for name, value in query.items()}
-        with self._http() as http, http.stream("GET", path, params=given) as answer:
+        position, tried, began = dict[str, str](), 0, False
+        while True:
+            reason = f"{self.service} ended the stream"
+            try:
+                for line in self._lines(path, given, position):
+                    began, tried = True, 0
+                    if line.startswith("id: "):
+                        position["Last-Event-ID"] = line[4:]
+                    elif line.startswith("data: "):
+                        yield msgspec.json.decode(line[6:], type=kind)
+            except SeptemberError as error:
+                if not began or error.code != "INTERNAL":
+                    raise
+                reason = error.message
+            pause = _RETRY_S[min(tried, len(_RETRY_S) - 1)]
+            tried += 1
+            lost(f"{reason}; trying again in {pause} s")
+            trio.run(trio.sleep, pause)
+
+    def _lines(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Iterator[str]:
+        with (
+            self._http() as http,
+            http.stream("GET", path, params=query, headers=headers) as answer,
+        ):
             if answer.status_code != 200:
                 answer.read()
                 raise _refusal(answer)
-            for line in answer.iter_lines():
-                if line.startswith("data: "):
-                    yield msgspec.json.decode(line[6:], type=kind)
+            yield from answer.iter_lines()
 
     @contextmanager
     def _http(self) -> Generator[httpx2.Client]:

@@ -14,13 +14,13 @@ from ..brain.replay.turn import replay_turn
 from ..http.routes.observability import Record
 from .replay_view import actor_report, turn_report
 from .terminal import console
-from .trace_client import TraceClient, reaches_service
+from .trace_client import TraceClient, reaches_engine
 
 _DOTENV: Final = Path(".env")
 
 
 @click.command(name="replay")
-@reaches_service
+@reaches_engine
 @click.argument("target")
 @click.option("--at", metavar="SPAN", help="The actor's last message, shown in full.")
 @click.option(

@@ -4,19 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from rich.console import Group
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..actors import Snapshot
+from ..actors.registry import Work
 from ..traces.causes import Why, describe
 from ..traces.outline import Line
 from ..traces.row import Losses, TraceRow, TraceSummary
-from .terminal import printable, table
+from .listing import Column, Listing
+from .terminal import printable
 
 _BAR: Final = 24
 _BUSY: Final = {"running": "green", "starting": "yellow", "down": "yellow", "ended": "yellow"}
-_PLUMBING: Final = frozenset({"Read", "Write", "Append"})
+PLUMBING: Final = frozenset({"Read", "Write", "Append"})
 """Messages that every turn sends by the hundred; shown only if asked for, or if they failed."""
 
 
@@ -26,54 +27,87 @@ def duration(microseconds: int) -> str:
         return f"{microseconds} µs"
     if microseconds < 1_000_000:
         return f"{microseconds / 1000:.1f} ms"
-    return f"{microseconds / 1_000_000:.2f} s"
+    if microseconds < 120_000_000:
+        return f"{microseconds / 1_000_000:.2f} s"
+    minutes, seconds = divmod(microseconds // 1_000_000, 60)
+    if minutes < 120:
+        return f"{minutes} min {seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def clock(microseconds: int) -> str:
-    """A moment, in local time."""
-    return datetime.fromtimestamp(microseconds / 1e6).strftime("%H:%M:%S.%f")[:-3]
+    """A moment, in local time; with its day unless that is today."""
+    at = datetime.fromtimestamp(microseconds / 1e6)
+    today = at.date() == datetime.now().date()
+    return at.strftime("%H:%M:%S.%f" if today else "%m-%d %H:%M:%S.%f")[:-3]
 
 
-def listing(traces: Sequence[TraceSummary], losses: Losses, hidden: int = 0) -> Group:
+def listing(traces: Sequence[TraceSummary], losses: Losses, hidden: int = 0) -> RenderableType:
     """A list of traces, how many are hidden, and what could not be recorded."""
-    rows = table("trace", "began", "took", "spans", "failed", "what", "task")
+    rows = Listing(
+        "trace",
+        "began",
+        Column("took", right=True),
+        Column("spans", right=True, optional=True),
+        Column("failed", right=True),
+        Column("what", fold=True),
+        Column("task", optional=True),
+    )
     for one in traces:
-        failed = Text(str(one.failures), "bold red") if one.failures else Text("-", "dim")
+        failed = Text(str(one.failures), "bold red") if one.failures else Text("0", "dim")
         rows.add_row(
             one.trace_id,
             clock(one.started_at),
             duration(one.duration_us),
             str(one.spans),
             failed,
-            printable(one.name),
+            Text(printable(one.name), no_wrap=True, overflow="ellipsis"),
             printable(one.task_id),
         )
+    more = f"{hidden} that no request began are hidden; --all shows them" if hidden else ""
+    rows.note = more if traces else "no trace fits; run a turn, or ask for less"
     lost = losses.overload + losses.store
-    note = Text(f"{lost} observations were not recorded", "yellow") if lost else Text()
-    more = Text(f"{hidden} that no request began are hidden; --all" if hidden else "", "dim")
-    return Group(rows if traces else Text("no trace fits; run a turn, or ask for less"), more, note)
+    note = Text(f"{lost} observations were not recorded; traces have gaps", "yellow")
+    return Group(rows, note) if lost else rows
 
 
-def tree(lines: Sequence[Line], *, everything: bool) -> Group:
+def heading(trace_id: str, lines: Sequence[Line]) -> Text:
+    """What a trace is about, in one line."""
+    rows = [line.row for line in lines]
+    begin, failed = min(row.at - row.wait_us for row in rows), sum(row.failed for row in rows)
+    told = [
+        clock(begin),
+        duration(max(row.ended_at for row in rows) - begin),
+        f"{len(rows)} rows",
+        f"{failed} failed" if failed else "nothing failed",
+    ]
+    for name, value in (
+        ("task", next((row.task_id for row in rows if row.task_id), "")),
+        ("", next((row.turn_id for row in rows if row.turn_id), "")),
+    ):
+        told += [f"{name} {printable(value)}".strip()] if value else []
+    return Text(f"{trace_id}  {' · '.join(told)}", "dim")
+
+
+def tree(lines: Sequence[Line], *, everything: bool) -> RenderableType:
     """A trace: each row below its cause, with a bar of when it ran."""
     shown = [line for line in lines if everything or _tells(line.row)]
     if not shown:
-        return Group(Text("nothing to show"))
+        return Text("nothing but reads and writes; --all shows them")
     begin = min(line.row.at for line in shown)
     total = max(max(line.row.ended_at for line in shown) - begin, 1)
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(no_wrap=True)
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_column(overflow="fold")
+    grid = Listing("", Column("", right=True), Column("", fold=True), head=False)
     for line in shown:
         grid.add_row(_bar(line.row, begin, total), duration(line.row.handling_us), _label(line))
     hidden = len(lines) - len(shown)
-    note = Text(f"{hidden} messages of the store and the log are hidden; --all", "dim")
-    return Group(grid, note) if hidden else Group(grid)
+    grid.note = f"{hidden} messages of the store and the log are hidden; --all shows them"
+    if not hidden:
+        grid.note = ""
+    return grid
 
 
 def _tells(row: TraceRow) -> bool:
-    return row.failed or row.message_type not in _PLUMBING
+    return row.failed or row.message_type not in PLUMBING
 
 
 def _bar(row: TraceRow, begin: int, total: int) -> Text:
@@ -85,7 +119,7 @@ def _bar(row: TraceRow, begin: int, total: int) -> Text:
 
 def _label(line: Line) -> Text:
     row = line.row
-    text = Text("  " * line.depth)
+    text = Text("  " * line.depth, no_wrap=not row.failed, overflow="ellipsis")
     if line.gap:
         text.append("… ", "dim")
     text.append(printable(row.name), "bold" if row.kind == "span" else "")
@@ -99,44 +133,67 @@ def _label(line: Line) -> Text:
 
 def explanation(why: Why) -> Group:
     """From the effect to the root cause."""
-    lines = [Text(printable(why.verdict), "bold red" if why.steps[-1].failed else "bold")]
+    root = why.steps[-1]
+    rows = Listing("", Column("", fold=True), head=False)
     for depth, row in enumerate(why.steps):
         lead = "" if depth == 0 else "  " * depth + "└ because "
-        lines.append(Text(f"{clock(row.at)}  {lead}{printable(describe(row))}"))
-    if why.origin:
-        lines.append(Text("in", "dim"))
-        lines += [Text(f"{clock(row.at)}  {printable(row.name)}", "dim") for row in why.origin]
-    if why.also:
-        lines.append(Text("also failed", "dim"))
-        lines += [Text(f"{clock(r.at)}  {printable(describe(r))}", "dim") for r in why.also]
-    return Group(*lines)
+        rows.add_row(clock(row.at), Text(f"{lead}{printable(describe(row))}"))
+    for heading_, more in (("in", why.origin), ("also failed", why.also)):
+        if more:
+            rows.add_row("", Text(heading_, "dim"))
+        for row in more:
+            told = describe(row) if row.failed else row.name
+            rows.add_row(Text(clock(row.at), "dim"), Text(printable(told), "dim"))
+    where = f"september trace show {root.trace_id}"
+    return Group(
+        Text(printable(why.verdict), "bold red" if root.failed else "bold"),
+        rows,
+        Text(f"all of it: {where}", "dim"),
+    )
 
 
-def actors(snapshots: Sequence[Snapshot], rates: dict[str, float]) -> Table:
+def actors(snapshots: Sequence[Snapshot], rates: dict[str, float]) -> Listing:
     """The tree of actors."""
-    rows = table("actor", "state", "restarts", "mailbox", "most", "handled", "per s", "now")
+    rows = Listing(
+        "actor",
+        "state",
+        Column("restarts", right=True),
+        Column("mailbox", right=True),
+        Column("now", fold=True),
+        Column("handled", right=True, optional=True),
+        Column("per s", right=True, optional=True),
+        Column("peak", right=True, optional=True),
+    )
     for one in snapshots:
-        depth = one.path.count("/")
         full = one.mailbox_depth > one.mailbox_capacity // 2
         rows.add_row(
-            "  " * depth + one.path.rpartition("/")[2],
+            "  " * one.path.count("/") + one.path.rpartition("/")[2],
             Text(one.state, _BUSY.get(one.state, "red")),
-            Text(str(one.restarts or "-"), "bold yellow" if one.restarts else "dim"),
-            Text(str(one.mailbox_depth or "-"), "bold red" if full else "dim"),
-            str(one.mailbox_high_water),
-            str(one.handled),
-            f"{rates[one.path]:.1f}" if one.path in rates else "-",
+            Text(str(one.restarts), "bold yellow" if one.restarts else "dim"),
+            Text(str(one.mailbox_depth), "bold red" if full else "dim"),
             _now(one),
+            str(one.handled),
+            f"{rates[one.path]:.1f}" if one.path in rates else "",
+            str(one.mailbox_high_water),
         )
     return rows
 
 
 def _now(one: Snapshot) -> Text:
-    if not one.message_type:
+    """The message in hand, or else the oldest that is worked on beside the inbox."""
+    held = [Work(one.message_type, one.busy_s, one.waiting_on)] if one.message_type else []
+    works = [*held, *one.beside]
+    if not works:
         return Text("idle", "dim")
-    busy = f" for {duration(int(one.busy_s * 1e6))}" if one.busy_s is not None else ""
-    waits = f", waits for {', '.join(one.waiting_on)}" if one.waiting_on else ""
-    return Text(f"{one.message_type}{busy}{waits}", "yellow" if (one.busy_s or 0) > 1 else "")
+    work = works[0]
+    busy = f" for {duration(int(work.busy_s * 1e6))}" if work.busy_s is not None else ""
+    waits = f", waits for {', '.join(map(_last, work.waiting_on))}" if work.waiting_on else ""
+    more = f" and {len(works) - 1} more" if len(works) > 1 else ""
+    return Text(f"{work.message_type}{busy}{waits}{more}", "yellow" if held else "")
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def passing(row: TraceRow) -> Text:

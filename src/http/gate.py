@@ -41,6 +41,9 @@ QUIET: Final = (
 )
 """Paths whose requests are not recorded unless the caller traces them: they are asked all day."""
 
+LISTS: Final = frozenset({"/admin/engines", "/admin/audit"})
+"""Likewise, but only to read: the page and `september fleet` ask every few seconds."""
+
 _REFUSAL_LENGTH: Final = 800
 """Bytes of a refusal that its span keeps: its code and what it says."""
 
@@ -166,7 +169,8 @@ async def _answer(
 def _traceparent(visit: Visit) -> str | None:
     """The caller's trace; without one, what only looks at the Engine leaves no trace of its own."""
     given = visit.headers.get("traceparent")
-    return given or (SILENT if visit.path.startswith(QUIET) else None)
+    looks = visit.path.startswith(QUIET) or (visit.method == "GET" and visit.path in LISTS)
+    return given or (SILENT if looks else None)
 
 
 def _outcome(visit: Visit) -> tuple[str, str]:

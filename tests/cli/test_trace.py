@@ -1,12 +1,20 @@
 """`september trace` and `september actors` against a running Engine."""
 
 import json
+import signal
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx2
 import pytest
 
+from september.cli import trace_client
+from september.errors import SeptemberError
+from september.traces.row import TraceRow
+
 from .conftest import Run
-from .engines import RunningEngine
+from .engines import SEPTEMBER, RunningEngine, clean_environment
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -93,6 +101,75 @@ def test_what_is_not_there_is_said(
 ) -> None:
     answered = run("trace", *arguments, **env)
     assert answered.returncode != 0 and says in answered.stderr
+
+
+def test_programs_get_json_and_any_id_finds_its_trace(
+    engine: RunningEngine, env: dict[str, str], run: Run
+) -> None:
+    trace_id = turn(engine, "fail", "cli-json")
+    listed = json.loads(run("trace", "ls", "--task", "cli-json", "--json", **env).stdout)
+    assert [one["trace_id"] for one in listed["traces"]] == [trace_id]
+    for target in ("cli-json", listed["traces"][0]["turn_id"], trace_id):
+        shown = run("trace", "show", target, "--json", **env)
+        assert json.loads(shown.stdout)["trace_id"] == trace_id
+    why = json.loads(run("trace", "why", "cli-json", "--json", **env).stdout)
+    assert why["steps"][-1]["path"] == "attempt scripted"
+    looked = json.loads(run("actors", "--json", **env).stdout)
+    assert looked["actors"][0]["path"] == "engine"
+
+
+def test_ctrl_c_is_how_one_leaves_tail(engine: RunningEngine, env: dict[str, str]) -> None:
+    command = [*SEPTEMBER, "trace", "tail", "--json"]
+    with subprocess.Popen(
+        command, env=clean_environment(**env), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as tail:
+        assert tail.stdout is not None and tail.stderr is not None
+        assert b"following Engine" in tail.stderr.readline()
+        follower = threading.Thread(target=keep_turning, args=(engine, tail))
+        follower.start()
+        row = json.loads(tail.stdout.readline())
+        tail.send_signal(signal.SIGINT)
+        assert tail.wait(20) == 0
+        follower.join()
+        assert row["trace_id"] and b"Aborted" not in tail.stderr.read()
+
+
+def keep_turning(engine: RunningEngine, tail: "subprocess.Popen[bytes]") -> None:
+    """Run turns until the tail has left: it may have come after the first."""
+    while tail.poll() is None:
+        turn(engine, "count to 3", "cli-tail")
+
+
+class Cuts(BaseHTTPRequestHandler):
+    """A stream that ends after each row, and goes on from the one that a client names."""
+
+    def do_GET(self) -> None:
+        last = int(self.headers.get("Last-Event-ID") or 4)
+        self.send_response(200 if last < 7 else 401)
+        self.end_headers()
+        row = f'{{"kind":"span","at":1,"trace_id":"t","span_id":"{last + 1}","path":"p"}}'
+        refusal = '{"error": "INVALID_KEY", "message": "this key is no longer good"}'
+        body = f"id: {last + 1}\nevent: rows\ndata: {row}\n\n" if last < 7 else refusal
+        self.wfile.write(body.encode())
+
+    def log_message(self, *told: object) -> None:
+        """Nothing: the test looks at what comes in."""
+
+
+def test_a_stream_that_was_lost_is_taken_up_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace_client, "_RETRY_S", (0,))
+    lost, rows = list[str](), list[str]()
+    with HTTPServer(("127.0.0.1", 0), Cuts) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        client = trace_client.TraceClient(f"http://127.0.0.1:{server.server_port}", "key")
+        with pytest.raises(SeptemberError, match="no longer good"):
+            for one in client.follow("/traces/stream", TraceRow, lost.append):
+                rows.append(one.span_id)
+        server.shutdown()
+        thread.join()
+    assert rows == ["5", "6", "7"]
+    assert len(lost) == 3 and "Engine ended the stream; trying again" in lost[0]
 
 
 def test_without_a_key_the_variable_is_named(run: Run) -> None:

@@ -118,9 +118,22 @@ def _of_event(connection: Connection, target: str) -> Subject | None:
     if number is None or len(number[1]) > 15:
         return None
     row = connection.execute(
-        "SELECT turn_id FROM channel_events WHERE id = ?", (int(number[1]),)
+        "SELECT turn_id, data ->> 'tool_call_id' FROM channel_events WHERE id = ?",
+        (int(number[1]),),
     ).fetchone()
-    return _of_turn(connection, str(row[0])) if row is not None else None
+    if row is None:
+        return None
+    turn = _of_turn(connection, str(row[0]))
+    return turn if turn is None or row[1] is None else _of_call(turn, str(row[1]))
+
+
+def _of_call(turn: Subject, tool_call_id: str) -> Subject:
+    """The tool call if it is what went wrong; what went well is not why anything happened."""
+    named = f'"tool_call_id":"{tool_call_id}"'
+    for row in turn.rows:
+        if row.path.startswith("execute_tool ") and row.failed and named in row.message:
+            return Subject(row, turn.rows)
+    return turn
 
 
 def _of_turn(connection: Connection, target: str) -> Subject | None:
