@@ -1,15 +1,16 @@
 """What a replay found, on a terminal: step by step, then where it goes another way."""
 
+from functools import partial
 from typing import Final
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from ..brain.replay.turn import TurnReplay
 from ..traces.row import TraceRow
 from ..traces.steps import Replay, Step
-from .terminal import printable, table
+from .listing import Column, Listing
+from .terminal import printable
 from .trace_view import clock, duration
 
 _SHOWN: Final = 12
@@ -38,7 +39,7 @@ def turn_report(told: TurnReplay) -> Group:
 
 def actor_report(told: Replay) -> Group:
     """The messages and how they compare, one of them in full if it was asked for."""
-    parts: list[Table | Text] = [_heading(told)]
+    parts: list[Listing | Text] = [_heading(told)]
     parts += [
         Text(f"fed as the trace has it: {_name(row)}: {why}", "yellow") for row, why in told.kept
     ]
@@ -53,8 +54,15 @@ def _heading(told: Replay) -> Text:
     return Text.assemble((told.path, "bold"), (f"  life {told.incarnation}", "dim"))
 
 
-def _steps(told: Replay) -> Table:
-    rows = table("", "at", "message", "answered then", "sent", "span")
+def _steps(told: Replay) -> Listing:
+    rows = Listing(
+        "",
+        "at",
+        Column("message", fold=True),
+        Column("answered then", fold=True),
+        Column("sent", right=True, optional=True),
+        "span",
+    )
     for step in told.steps[-_SHOWN:]:
         sent = str(len(step.calls)) if step.calls else "-"
         message = f"{step.row.message_type} {step.row.message}".rstrip()
@@ -77,16 +85,17 @@ def _mark(told: Replay, step: Step) -> Text:
     return Text("✓", "green")
 
 
-def _in_full(step: Step) -> list[Table | Text]:
+def _in_full(step: Step) -> list[Listing | Text]:
     """One message: what was asked, what was answered then and now, and what was sent meanwhile."""
-    asked = Table.grid(padding=(0, 2))
+    asked = Listing("", Column("", fold=True), head=False)
     row = step.row
     message = f"{row.message_type} {row.message}".rstrip()
     asked.add_row(Text("asked", "dim"), printable(message))
     asked.add_row(Text("when", "dim"), f"{clock(row.at)}, for {duration(row.handling_us)}")
     asked.add_row(Text("then", "dim"), printable(step.then))
     asked.add_row(Text("now", "dim"), printable(step.now))
-    calls = table("sent to", "what", "answered", "now")
+    fold = partial(Column, fold=True)
+    calls = Listing("sent to", fold("what"), fold("answered"), "now")
     for call in step.calls:
         then = call.row
         what = then.message if then is not None else call.now or ""

@@ -13,7 +13,7 @@ from ..brain.replay.actors import replay_actor
 from ..brain.replay.turn import replay_turn
 from ..http.routes.observability import Record
 from .replay_view import actor_report, turn_report
-from .terminal import console
+from .terminal import show
 from .trace_client import TraceClient, reaches_engine
 
 _DOTENV: Final = Path(".env")
@@ -39,10 +39,10 @@ def command(client: TraceClient, target: str, at: str | None, as_kept: bool) -> 
         catalog_dir = os.environ.get("CATALOG_DIR")
         catalog = load_catalog(Path(catalog_dir) if catalog_dir else None)
         turn = trio.run(replay_turn, record.turn, catalog)
-        console().print(turn_report(turn))
+        show(turn_report(turn))
         raise SystemExit(int(turn.difference is not None))
     assert record.life is not None, "the service answers with the one or the other"
     dotenv = _DOTENV if _DOTENV.exists() else None
     told = trio.run(partial(replay_actor, record.life, os.environ, dotenv, as_kept=as_kept))
-    console().print(actor_report(told))
+    show(actor_report(told))
     raise SystemExit(1 if told.difference is not None else 3 if told.stopped is not None else 0)
