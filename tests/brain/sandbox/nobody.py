@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,14 +12,17 @@ import trio
 
 import september
 
-SYSTEM_PYTHON: Final = "/usr/bin/python3.11"
+_VERSION: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
+SYSTEM_PYTHON: Final = f"/usr/bin/python{_VERSION}"
+"""Where everybody may run it, and of our own version: it imports the libraries that we have."""
+
 NOBODY: Final = 65534
 IDENTITY: Final[dict[str, Any]] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
 """Arguments for a process that is started as nobody."""
 
 needs_nobody: Final = pytest.mark.skipif(
     os.getuid() != 0 or not shutil.which(SYSTEM_PYTHON),
-    reason="needs root, to become nobody, and a Python that nobody may execute",
+    reason=f"needs root, to become nobody, and a Python {_VERSION} in /usr/bin for it",
 )
 
 
