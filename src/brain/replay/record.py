@@ -11,14 +11,15 @@ from ..agent.request import TurnRequest
 from ..herald.conversation import ChatMessage
 from ..store.connection import Connection
 
-_ENDED: Final = frozenset({"completed", "errored"})
+_ENDED: Final = frozenset({"completed", "errored", "cancelled"})
 
 
 class RecordedTurn(Struct, frozen=True, kw_only=True):
-    """A turn that has ended. `messages` are what the transcript has of it, oldest first.
+    """A turn that has ended, or a sub-agent's. `messages` are what the transcript has of it.
 
-    `fault` says how its last model call failed, after `shown` text or before any; `errors` are the
-    reasons of the tool calls that failed, by call id.
+    They are oldest first; where a cancel came follows from them (see cut.py). `fault` says how its
+    last model call failed, after `shown` text or before any; `errors` are the reasons of the tool
+    calls that failed, by call id.
     """
 
     turn_id: str
@@ -42,22 +43,28 @@ class _Chat(Struct, frozen=True):
 def recorded_turn(connection: Connection, turn_id: str) -> RecordedTurn:
     """Gather it. Raises NOT_FOUND, and INVALID_REQUEST for a turn that cannot be run again."""
     row = connection.execute(
-        "SELECT task_id, status, agent, request, trace_id FROM turns WHERE turn_id = ?", (turn_id,)
+        "SELECT task_id, status, agent, request FROM turns WHERE turn_id = ?", (turn_id,)
     ).fetchone()
     if row is None:
         raise SeptemberError(
             "NOT_FOUND", f"no turn {turn_id[:80]!r} is kept", {"turn_id": turn_id[:200]}
         )
-    task_id, status, agent, request, trace_id = row
+    task_id, status, agent, request = row
     if status not in _ENDED:
         raise SeptemberError(
             "INVALID_REQUEST",
-            f"{turn_id} cannot be replayed: it is {status}, and when what cut it short came is not"
-            " in the record; choose a turn that completed or errored",
+            f"{turn_id} cannot be replayed: it is {status}; choose a turn that has ended",
             {"turn_id": turn_id, "status": status},
         )
-    fault, shown = _fault(connection, trace_id) if status == "errored" else (None, False)
+    fault, shown = _fault(connection, turn_id) if status == "errored" else (None, False)
     stored = transcript.load(connection, task_id)
+    if not any(one.turn_id == turn_id for one in stored):
+        raise SeptemberError(
+            "INVALID_REQUEST",
+            f"{turn_id} cannot be replayed: it was {status} before it began, or its transcript is"
+            " not kept any more",
+            {"turn_id": turn_id, "status": status},
+        )
     return RecordedTurn(
         turn_id=turn_id,
         agent=agent,
@@ -70,19 +77,21 @@ def recorded_turn(connection: Connection, turn_id: str) -> RecordedTurn:
     )
 
 
-def _fault(connection: Connection, trace_id: str) -> tuple[str | None, bool]:
+def _fault(connection: Connection, turn_id: str) -> tuple[str | None, bool]:
     """How the last attempt of the turn's last model call failed, and whether text had come."""
-    attempt = connection.execute(
-        "SELECT outcome FROM trace_rows WHERE trace_id = ? AND path GLOB 'attempt *' AND failed = 1"
-        " ORDER BY id DESC LIMIT 1",
-        (trace_id,),
-    ).fetchone()
     chat = connection.execute(
-        "SELECT message, failed FROM trace_rows WHERE trace_id = ? AND path = 'chat'"
-        " ORDER BY id DESC LIMIT 1",
-        (trace_id,),
+        "SELECT message, failed, trace_id, span_id FROM trace_rows WHERE turn_id = ?"
+        " AND path = 'chat' ORDER BY id DESC LIMIT 1",
+        (turn_id,),
     ).fetchone()
-    if attempt is None or chat is None or not chat[1]:
+    if chat is None or not chat[1]:
+        return None, False
+    attempt = connection.execute(
+        "SELECT outcome FROM trace_rows WHERE trace_id = ? AND parent_id = ?"
+        " AND path GLOB 'attempt *' AND failed = 1 ORDER BY id DESC LIMIT 1",
+        (chat[2], chat[3]),
+    ).fetchone()
+    if attempt is None:
         return None, False
     shown = msgspec.json.decode(chat[0], type=_Chat).first_piece_ms is not None
     return str(attempt[0]), shown

@@ -8,6 +8,7 @@ are answered as they were, and the brain is a new file that is thrown away.
 import tempfile
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, get_args
@@ -19,12 +20,15 @@ from msgspec import structs
 from ...actors import ActorError
 from ...config import load_engine_config
 from ...errors import SeptemberError
+from ..agent import transcript
+from ..agent.delegation import tool_name
+from ..agent.nested_records import unstored_text
 from ..agent.request import TurnRequest
 from ..agent.tools import Tool, Toolbox, ToolContext, ToolOutput
 from ..catalog import Catalog
 from ..channels.events import JsonObject
 from ..conversations import show
-from ..coordinator.coordinator import StartTurn
+from ..coordinator.coordinator import CancelTask, StartTurn
 from ..herald.conversation import (
     Block,
     ChatMessage,
@@ -37,6 +41,7 @@ from ..herald.conversation import (
 from ..herald.scripted_rules import FaultName
 from ..hitl import ListPending, Respond
 from ..tree import Engine, running_engine
+from .cut import CANCELLED, Cut, was_cut
 from .record import RecordedTurn
 
 TASK: Final = "replay"
@@ -44,6 +49,9 @@ PATIENCE_S: Final = 60.0
 _POLL_S: Final = 0.02
 _BEFORE_FAULT_S: Final = 0.05
 _TEXT: Final = 200
+_AGENT: Final = tool_name("")
+_CUT: Final = ToolOutput("", CANCELLED)
+"""Stands for the answer of a call that was under way when the cancel came."""
 
 
 class TurnReplay(msgspec.Struct, frozen=True):
@@ -96,6 +104,8 @@ def _lent(catalog: Catalog, name: str, tools: frozenset[str]) -> Catalog:
 
 def _settings(folder: Path, turn: RecordedTurn) -> dict[str, str]:
     script = folder / "script.json"
+    # What sub-agents answered is in the record, as of any tool: they are not to run again.
+    delegates = any(name.startswith(_AGENT) for name in _called(turn))
     script.write_bytes(msgspec.json.encode({"rule": _rules(turn)}))
     return {
         "ENGINE_API_KEY": "replay",
@@ -103,6 +113,7 @@ def _settings(folder: Path, turn: RecordedTurn) -> dict[str, str]:
         "SCRIPTED_RULES": str(script),
         "SQLITE_DB_PATH": str(folder / "brain.sqlite"),
         "SANDBOX_MODE": "none",
+        **({"SUB_AGENT_DEPTH": "0"} if delegates else {}),
     }
 
 
@@ -116,6 +127,10 @@ def _rules(turn: RecordedTurn) -> list[JsonObject]:
             steps.append([])
         # What was shown before the fault was committed before it, too: leave time for that.
         steps[-1].extend(({"wait_s": _BEFORE_FAULT_S}, {"fault": turn.fault}))
+    elif turn.ending == CANCELLED:
+        if turn.messages[-1].role != "assistant":
+            steps.append([])
+        steps[-1].append({"wait_s": PATIENCE_S})
     return [{"step": number, "steps": one} for number, one in enumerate(steps)]
 
 
@@ -136,16 +151,16 @@ class RecordedTools:
 
     def __init__(self, turn: RecordedTurn) -> None:
         self._answers: defaultdict[str, deque[ToolOutput]] = defaultdict(deque)
-        self.denied: deque[bool] = deque()
+        self.told: set[str] = set()
+        """The requests for a person that have been seen."""
+        self.cut = Cut(turn)
         calls = {
             block.id: block
             for message in turn.messages
             for block in message.blocks
             if isinstance(block, ToolUseBlock)
         }
-        self.names = frozenset(
-            call.name for call in calls.values() if turn.errors.get(call.id) != "unknown_tool"
-        )
+        self.names = _called(turn)
         for message in turn.messages:
             for block in message.blocks:
                 if isinstance(block, ToolResultBlock) and block.tool_use_id in calls:
@@ -154,8 +169,21 @@ class RecordedTools:
     def _keep(self, call: ToolUseBlock, result: ToolResultBlock, errors: dict[str, str]) -> None:
         error = errors.get(call.id, "failed") if result.is_error else None
         text = result.content.removeprefix(f"{error}: ")
-        self._answers[_key(call.name, call.input)].append(ToolOutput(text, error))
-        self.denied.append(error == "permission_denied")
+        answer = ToolOutput(text, error)
+        if self.cut.wanted and was_cut(result):
+            answer = _CUT
+        self._answers[_key(call.name, call.input)].append(answer)
+
+    def is_allowed(self, name: str | None, arguments: JsonObject | None) -> bool | None:
+        """Whether a person allowed this call; None if the cancel came before the answer."""
+        waiting = self._answers[_key(name or "", arguments or {})]
+        if waiting and waiting[0] is _CUT:
+            self.cut.is_near.set()
+            return None
+        if waiting and waiting[0].error == "permission_denied":
+            waiting.popleft()  # it will not be run
+            return False
+        return True
 
     def over(self, tools: Toolbox) -> Toolbox:
         """The same tools, and those of connectors that were called, with recorded answers."""
@@ -171,9 +199,22 @@ class RecordedTools:
     async def _answer(self, name: str, arguments: JsonObject, context: ToolContext) -> ToolOutput:
         await trio.lowlevel.checkpoint()
         waiting = self._answers[_key(name, arguments)]
+        if waiting and waiting[0] is _CUT:
+            self.cut.is_near.set()
+            await trio.sleep_forever()
         if waiting:
             return waiting.popleft()
         return ToolOutput(f"the record has no such call of {name}", "not_recorded")
+
+
+def _called(turn: RecordedTurn) -> frozenset[str]:
+    """The tools that were called and that there were."""
+    return frozenset(
+        block.name
+        for message in turn.messages
+        for block in message.blocks
+        if isinstance(block, ToolUseBlock) and turn.errors.get(block.id) != "unknown_tool"
+    )
 
 
 async def _unreachable(arguments: JsonObject, context: ToolContext) -> ToolOutput:
@@ -192,6 +233,8 @@ async def _run(
         raise accepted
     with trio.move_on_after(PATIENCE_S):
         while (ending := await _status(engine)) in ("queued", "running", "waiting"):
+            if await _is_cut_here(engine, tools.cut):
+                await engine.coordinator.call(CancelTask(TASK))
             await _answer_as_then(engine, tools)
             await trio.sleep(_POLL_S)
         _, stored = await engine.database.read(partial(show, task_id=TASK))
@@ -206,14 +249,26 @@ async def _status(engine: Engine) -> str:
     return str(row[0]) if row is not None else "queued"
 
 
+async def _is_cut_here(engine: Engine, cut: Cut) -> bool:
+    stored = await engine.database.read(partial(transcript.load, task_id=TASK))
+    if not stored or not cut.wanted:
+        return False
+    turn_id = stored[-1].turn_id
+    shown = await engine.database.read(partial(unstored_text, turn_id=turn_id, path=None))
+    return cut.is_here(len(stored), shown)
+
+
 async def _answer_as_then(engine: Engine, tools: RecordedTools) -> None:
-    """Say yes where the tool ran then, no where it was denied."""
+    """Say yes where the tool ran then, no where it was denied, nothing where nobody did."""
     for one in await engine.approvals.call(ListPending()):
-        denied = tools.denied.popleft() if tools.denied else False
-        try:
-            await engine.approvals.call(Respond(TASK, "no" if denied else "yes", one.request_id))
-        except ActorError:
-            return
+        if one.request_id in tools.told:
+            continue
+        allowed = tools.is_allowed(one.tool, one.input)
+        tools.told.add(one.request_id)
+        if allowed is not None:
+            with suppress(ActorError):
+                answer = "yes" if allowed else "no"
+                await engine.approvals.call(Respond(TASK, answer, one.request_id))
 
 
 def steps(messages: Sequence[ChatMessage], ending: str) -> list[str]:

@@ -55,7 +55,7 @@ class Record(Struct, frozen=True, kw_only=True):
 async def record(exchange: Exchange[RecordQuery]) -> Json:
     """The record of a turn or of an actor's life."""
     query, engine = exchange.input, exchange.engine
-    if query.of.startswith("turn-"):
+    if query.of.startswith(("turn-", "sub-")):
         return Json(Record(turn=await engine.recorded_turn(query.of)))
     return Json(Record(life=await engine.life(query.of, query.at)))
 

@@ -123,15 +123,107 @@ async def test_a_changed_rule_of_input_is_told(
     assert number == 3 and "answers: hello" in before and "no input will do" in after
 
 
-async def test_a_cancelled_turn_is_refused_with_the_reason(tmp_path: Path) -> None:
+SLOW = {"steps": [{"text": "First this. "}, {"text": "Then that. " * 200, "delay_ms": 20}]}
+HANGS = {"steps": [{"wait_s": 50}, {"text": "Late."}]}
+TWO = {
+    "step": 0,
+    "steps": [
+        {"text": "Both. "},
+        {"tool": "bash", "input": {"command": "echo one"}},
+        {"tool": "bash", "input": {"command": "sleep 30"}},
+    ],
+}
+CANCELS: dict[str, tuple[tuple[dict[str, Any], ...], str]] = {
+    "while the model writes": ((SLOW,), "assistant: First this. "),
+    "before the model says anything": ((HANGS,), "user: go on then"),
+    "in a tool": ((tool("bash", command="sleep 30"), SAY), "sleep 30"),
+    "in one of two tools": ((TWO, SAY), "sleep 30"),
+    "while a person is asked": ((tool("write_file", path="/x", content="x"), SAY), "write_file"),
+    "after a tool": ((tool("bash", command="echo one"), HANGS), "answers: one"),
+}
+
+
+async def cancelled(stage: Recorded, within: str) -> RecordedTurn:
+    """A turn that is cancelled as soon as its stream holds `within`."""
+
+    async def is_there() -> bool:
+        rows = await stage.engine.database.read(
+            lambda db: db.execute("SELECT data FROM channel_events").fetchall()
+        )
+        return any(within in str(data) for (data,) in rows)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.turn, "go on then")
+        await until(is_there)
+        await trio.sleep(0.3)
+        await stage.http.post("/execute/cancel", json={"task_id": "task"})
+    return await last_turn(stage)
+
+
+SEEN = {
+    "while the model writes": "Then that",
+    "before the model says anything": "started",
+    "in a tool": "sleep 30",
+    "in one of two tools": "one\\n",
+    "while a person is asked": "hitl-",
+    "after a tool": "one\\n",
+}
+"""What is on the stream before each cancel."""
+
+
+@pytest.mark.parametrize("name", CANCELS)
+async def test_a_cancelled_turn_replays_up_to_its_cancel(name: str, tmp_path: Path) -> None:
+    rules, last = CANCELS[name]
+    async with recorded(tmp_path, *rules) as stage:
+        turn = await cancelled(stage, SEEN[name])
+    told = await replay_turn(turn, CATALOG)
+    assert told.difference is None, told
+    assert told.recorded[-1] == "ends cancelled"
+    assert last in told.recorded[-2]
+
+
+async def test_a_loop_that_goes_past_the_cancel_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with recorded(tmp_path, tool("bash", command="sleep 30"), SAY) as stage:
+        turn = await cancelled(stage, "sleep 30")
 
-        async def cancelled() -> bool:
-            answer = await stage.http.post("/execute/cancel", json={"task_id": "task"})
-            return bool(answer.json().get("status") == "cancelled")
+    def never(*_: object) -> str:
+        return "no input will do"
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.turn)
-            await until(cancelled)
-        with pytest.raises(SeptemberError, match="it is cancelled"):
-            await last_turn(stage)
+    monkeypatch.setattr("september.brain.agent.execution.problems", never)
+    monkeypatch.setattr("september.brain.replay.turn.PATIENCE_S", 2.0)
+    told = await replay_turn(turn, CATALOG)
+    assert told.difference is not None
+    number, before, after = told.difference
+    assert number == 3 and before.endswith("fails: cancelled") and "no input will do" in after
+
+
+ASKS = tool("agent.researcher", task="Find it.")
+NESTED = {"system": "(?i)researcher", "step": 0, "steps": [{"text": "Here it is: 42."}]}
+
+
+async def test_a_turn_with_a_sub_agent_and_the_sub_agents_own_replay(tmp_path: Path) -> None:
+    async with recorded(tmp_path, NESTED, ASKS, SAY) as stage:
+        await stage.turn("ask the other")
+        outer = await turn_like(stage, "turn-%")
+        inner = await turn_like(stage, "sub-%")
+    told = await replay_turn(outer, CATALOG)
+    assert told.difference is None, told
+    assert any("agent.researcher" in step and "42" in step for step in told.recorded)
+    told = await replay_turn(inner, CATALOG)
+    assert told.difference is None, told
+    assert told.recorded == ("user: Find it.", "assistant: Here it is: 42.", "ends completed")
+
+
+async def turn_like(stage: Recorded, pattern: str) -> RecordedTurn:
+    """What is recorded of the turn with such an id."""
+    await stage.get("/traces")
+    database = stage.engine.database
+    row = await database.read(
+        lambda db: db.execute(
+            "SELECT turn_id FROM turns WHERE turn_id LIKE ?", (pattern,)
+        ).fetchone()
+    )
+    assert row is not None
+    return await database.read(lambda db: recorded_turn(db, str(row[0])))
