@@ -79,7 +79,7 @@ def test_actors_are_replayed_with_the_settings_of_here(
     same = run("trace", "replay", "coordinator", **env)
     assert same.returncode == 0, same.stderr + same.stdout
     assert "messages are answered as recorded" in same.stdout
-    span = next(line.split()[-1] for line in same.stdout.splitlines() if "StartTurn" in line)
+    span = next(line.split()[2] for line in same.stdout.splitlines() if "StartTurn" in line)
     shown = run("trace", "replay", "coordinator", "--at", span, **env)
     assert shown.returncode == 0, shown.stderr + shown.stdout
     assert "engine/tasks/slots" in shown.stdout and "ok: Accepted" in shown.stdout

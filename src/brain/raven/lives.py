@@ -65,13 +65,15 @@ def life(
     going_on = [row for row in at_work if row.path == last.path and since <= row.at <= until]
     going_on = [row for row in going_on if row.span_id not in over]
     spans = msgspec.json.encode([(row.span_id, row.trace_id) for row in going_on]).decode()
-    sent = connection.execute(_SENT, (*bounds, spans))
+    sent = [trace_row(row) for row in connection.execute(_SENT, (*bounds, spans))]
+    if len(sent) == MOST_ROWS:
+        raise _too_long(last)
     return Life(
         path=last.path,
         incarnation=last.incarnation,
         at=at,
         taken=[*taken, *going_on],
-        sent=[trace_row(row) for row in sent],
+        sent=sent,
         births=_births(connection, last.path, since, until),
         lost=_lost(connection, since, until),
     )
