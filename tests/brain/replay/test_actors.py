@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import trio
 
-from september.actors import Actor, Reply
+from september.actors import Actor, ActorCrashed, Reply
 from september.brain import hitl
 from september.brain.agent.compaction import compactor
 from september.brain.agent.compaction.compactor import Compact, Compactor
@@ -22,7 +22,7 @@ from september.brain.agent.compaction.sizing import Scale
 from september.brain.assets.directory import Directory
 from september.brain.catalog import catalog_root
 from september.brain.channels.log import EventLog
-from september.brain.coordinator.coordinator import Coordinator
+from september.brain.coordinator.coordinator import Coordinator, CountTurns
 from september.brain.coordinator.slots import Admission, TaskSlots
 from september.brain.herald.provider_actor import ProviderActor
 from september.brain.herald.quota import QuotaWindow
@@ -250,6 +250,41 @@ async def test_up_to_a_span_it_shows_that_message_and_goes_no_further(past: Past
         "Append to engine/channels",
     }
     assert all(call.now is not None for call in told.target.calls)
+
+
+async def test_a_life_after_a_restart_finds_the_turn_that_lived_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks(_: Coordinator) -> None:
+        raise ValueError("injected")
+
+    slow = {"steps": [{"text": "Well then. " * 8, "delay_ms": 20}]}
+    async with recorded(tmp_path, slow) as stage, trio.open_nursery() as nursery:
+
+        async def is_running() -> bool:
+            return (await stage.engine.coordinator.call(CountTurns())).running == 1
+
+        nursery.start_soon(stage.turn)
+        await until(is_running)
+        with monkeypatch.context() as patched:
+            patched.setattr(Coordinator, "_count", breaks)
+            with pytest.raises(ActorCrashed):
+                await stage.engine.coordinator.call(CountTurns())
+        await until(lambda: _is_idle(stage))
+        first = await life_of(stage, "coordinator")
+    assert first.incarnation == 2
+    env = settings(tmp_path, slow)
+    told = await replay_actor(first, env)
+    assert told.difference is None, told.difference
+    assert told.stopped is None, told.why
+    assert {"Started", "TurnDown"} <= {step.row.message_type for step in told.steps}
+    alone = msgspec.structs.replace(first, births=())
+    found = (await replay_actor(alone, env)).difference
+    assert found is not None and found.row.message_type == "Started"  # it closes the turn instead
+
+
+async def _is_idle(stage: Recorded) -> bool:
+    return (await stage.engine.coordinator.call(CountTurns())).running == 0
 
 
 async def test_what_is_touched_outside_is_refused_with_the_reason(past: Past) -> None:
