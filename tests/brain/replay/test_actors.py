@@ -98,6 +98,7 @@ async def _some_turns(stage: Recorded) -> None:
     async def asked() -> bool:
         return bool((await stage.get("/hitl/pending"))["pending"])
 
+    assert not await answered()  # nobody has asked yet
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stage.turn, "write it", "task")
         await until(answered)
