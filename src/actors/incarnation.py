@@ -33,7 +33,7 @@ class Stopping(Message[None]):
 class Incarnation:
     """Runs one actor from `started` to `stopping`; `shutdown` is in seconds."""
 
-    __slots__ = ("_actor", "_cell", "_handle", "_nursery", "_shutdown")
+    __slots__ = ("_actor", "_cell", "_handle", "_killer", "_nursery", "_shutdown")
 
     def __init__(self, actor: Actor[Any], cell: Cell, shutdown: float) -> None:
         self._actor = actor
@@ -41,6 +41,7 @@ class Incarnation:
         self._shutdown = shutdown
         self._handle = cast("Handler", actor.handle)
         self._nursery: trio.Nursery | None = None
+        self._killer: Envelope | None = None
         actor.join_cell(cell)
 
     async def run(self, on_running: Callable[[], None]) -> Exception | None:
@@ -57,7 +58,7 @@ class Incarnation:
             cell.inline = None
             cell.move(State.STOPPING)
             if crash is not None:
-                cell.decide(Kind.CRASH, cell.current, repr(crash))
+                cell.decide(Kind.CRASH, self._killer or cell.current, repr(crash))
             cell.fail_held(crash)
             late = await self._say_goodbye()
         return crash or late
@@ -155,7 +156,11 @@ class Incarnation:
         working = self._cell.working
         scope = envelope.work or trio.CancelScope()
         with scope:
-            envelope.answer(await later.work())
+            try:
+                envelope.answer(await later.work())
+            except Exception:
+                self._killer = self._killer or envelope
+                raise
         if scope.cancelled_caught:
             envelope.close("withdrawn")
         envelope.work = None

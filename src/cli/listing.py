@@ -47,13 +47,13 @@ class Listing:
         assert len(cells) == len(self.columns)
         self.rows.append(cells)
 
-    def __rich_console__(self, out: Console, options: ConsoleOptions) -> RenderResult:
-        if out.is_terminal:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if console.is_terminal:
             if self.rows:
                 yield self._fitted(options.max_width)
         else:
             yield from map(Text, self._lines())
-        if self.note and (out.is_terminal or not self.rows):
+        if self.note and (console.is_terminal or not self.rows):
             yield Text(self.note, "dim" if self.rows else "")
 
     def _fitted(self, width: int) -> Table:

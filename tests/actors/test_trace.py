@@ -250,6 +250,21 @@ async def test_a_detached_sink_sees_nothing_more() -> None:
     assert seen == []
 
 
+async def test_a_crash_in_work_beside_the_inbox_is_caused_by_its_message(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    trace = Trace()
+    child = probe("child")
+    async with running_tree(SupervisorSpec("root", (child,)), trace=trace) as tree:
+        with pytest.raises(ActorCrashed):
+            await tree.ref(child).call(DoLater(crash))
+        await tree.ref(child).call(Note("back"))
+    seen = trace.recent()
+    (died,) = [one for one in seen if one.kind is Kind.CRASH]
+    (killer,) = [one for one in seen if one.message_type == "DoLater"]
+    assert died.parent_id == killer.span_id and killer.outcome == "crashed"
+
+
 async def test_the_trace_keeps_neither_answers_nor_crashes_alive() -> None:
     child, trace = probe("a", restart=Restart.TEMPORARY), Trace()
     kept: list[Traced] = []

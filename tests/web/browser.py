@@ -60,7 +60,7 @@ class Browser:
         page = self._chromium.new_page(viewport={"width": width, "height": 800})
         page.set_default_timeout(10_000)
         errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("pageerror", partial(_note, errors))
         page.on("console", partial(_note_console, errors))
         try:
             page.goto(f"{url}/observe{at}")
@@ -71,6 +71,10 @@ class Browser:
             assert errors == []
         finally:
             page.close()
+
+
+def _note(errors: list[str], error: object) -> None:
+    errors.append(str(error))
 
 
 def _note_console(errors: list[str], message: Any) -> None:
@@ -113,6 +117,7 @@ def shot(page: Any, name: str, width: int, *, whole: bool = True) -> None:
 
     `whole` takes the page to its end, and not only the window.
     """
+    page.mouse.move(0, 0)
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)
         found = complaints(page)

@@ -48,7 +48,7 @@
     }
     range.selectNodeContents(node);
     for (const rect of range.getClientRects()) {
-      const box = { left: rect.left, right: rect.right, top: rect.top, bottom: rect.bottom, parent };
+      const box = { above: false, left: rect.left, right: rect.right, top: rect.top, bottom: rect.bottom, parent };
       let scrolls = false;
       for (let one = parent; one; one = one.parentElement) {
         const { overflowX, overflowY, position } = getComputedStyle(one);
@@ -65,7 +65,7 @@
       texts.push(box);
     }
   }
-  const over = (a, b) => !a.above && !b.above && Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1.5 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
+  const over = (a, b) => a.above === b.above && Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1.5 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
   texts.sort((a, b) => a.top - b.top);
   texts.forEach((a, place) => {
     for (let next = place + 1; next < texts.length && texts[next].top < a.bottom; next++) {

@@ -4,14 +4,15 @@ import re
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote as url_quote
 
 import trio
 
 from september.actors.testing import wait_idle
+from september.brain.sandbox.sandbox import RunCommand
 from tests.brain.raven.stage import Recorded, recorded
-from tests.brain.raven.test_why import poison, until
+from tests.brain.raven.test_why import until
 
 from .browser import Browser, browser, in_browser, shot
 
@@ -181,7 +182,8 @@ async def test_a_restart_leads_to_the_message_that_killed_the_actor(
         shot(page, "restart", width)
 
     async with recorded(tmp_path, *RULES) as stage:
-        poison(stage.engine.sandbox)
+        broken = RunCommand("uname -sr", cast("Path", None), ())
+        stage.engine.sandbox.cast(cast("Any", broken))
         await wait_idle(stage.engine.tree)
         await until(partial(restarted, stage))
         await browser.visit(stage.url, look)

@@ -168,16 +168,21 @@ async def test_a_trace_grows_while_its_turn_runs(tmp_path: Path, browser: Browse
 async def test_a_lost_stream_is_told_and_comes_back(tmp_path: Path, browser: Browser) -> None:
     def look(page: Any, width: int) -> None:
         page.wait_for_selector("tbody tr")
-        answers = [page.request.get(f"{origin(page)}/../actors", headers={"X-Engine-Key": KEY})]
-        one = f"id: 1\nevent: actors\ndata: {answers[0].text()}\n\n"
-        breaks = [
-            lambda route: route.fulfill(body=one, content_type="text/event-stream"),
-            lambda route: route.abort(),
-            lambda route: route.fulfill(status=503, json={"error": "DRAINING", "message": "x"}),
+        url, headers = f"{origin(page)}/../actors", {"X-Engine-Key": KEY}
+        event = f"id: 1\nevent: actors\ndata: {page.request.get(url, headers=headers).text()}\n\n"
+        draining = {"error": "DRAINING", "message": "it stops"}
+        breaks: list[dict[str, Any]] = [
+            {"body": event, "content_type": "text/event-stream"},
+            {"status": 503, "json": draining},
         ]
-        page.route(
-            "**/actors/stream*", lambda route: (breaks or [lambda r: r.continue_()]).pop(0)(route)
-        )
+
+        def cut(route: Any) -> None:
+            if breaks:
+                route.fulfill(**breaks.pop(0))
+            else:
+                route.continue_()
+
+        page.route("**/actors/stream*", cut)
         page.goto(f"{origin(page)}#why")
         page.goto(f"{origin(page)}#actors")
         page.wait_for_selector("#notice:visible")
@@ -193,22 +198,30 @@ async def test_a_lost_stream_is_told_and_comes_back(tmp_path: Path, browser: Bro
         await browser.visit(stage.url, look, widths=(390,))
 
 
+def abort(route: Any) -> None:
+    route.abort()
+
+
+def refuse(route: Any) -> None:
+    body = {"error": "INVALID_KEY", "message": "this key is no longer good"}
+    route.fulfill(status=401, json=body)
+
+
 async def test_a_service_that_is_gone_or_refuses_is_told_apart(
     tmp_path: Path, browser: Browser
 ) -> None:
     def look(page: Any, width: int) -> None:
-        page.route("**/traces?*", lambda route: route.abort())
+        page.route("**/traces?*", abort)
         page.click("nav >> text=Traces")
         page.wait_for_selector("text=does not answer")
         page.unroute("**/traces?*")
         page.click("text=Try again")
         page.wait_for_selector("text=No trace fits")
-        page.evaluate("sessionStorage.setItem('X-Engine-Key', 'sk-sept-old')")
-        page.reload()
+        page.route("**/observability/*", refuse)
+        page.click("nav >> text=Events")
+        page.wait_for_selector("text=this key is no longer good")
+        page.click("text=Give another key")
         page.wait_for_selector("#key")
-        page.fill("#key", KEY)
-        page.click("button")
-        page.wait_for_selector("text=No trace fits")
 
     async with recorded(tmp_path, *RULES) as stage:
         await browser.visit(stage.url, look, widths=(1280,))

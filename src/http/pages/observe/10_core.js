@@ -65,7 +65,8 @@ function morph(old, fresh) {
 // Show these below each other; what is there already stays where it is.
 function fill(place, ...children) { morph(place, el(place.localName, Object.fromEntries(place.getAttributeNames().map((name) => [name, place.getAttribute(name)])), ...children)); }
 
-function empty(text, ...more) { return el("div", { class: "empty" }, text, ...more); }
+// What stands between backticks is for a terminal.
+function empty(text) { return el("div", { class: "empty" }, ...text.split("`").map((part, place) => (place % 2 ? el("code", {}, part) : part))); }
 
 function trouble(error) {
   const again = el("button", { type: "button" }, error.status === 401 ? "Give another key" : "Try again");

@@ -10,6 +10,8 @@ function took(us) {
 
 function tookMs(ms) { return ms < 1e3 ? `${ms} ms` : took(ms * 1e3); }
 
+function count(number, noun) { return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`; }
+
 function clock(us) {
   const at = new Date(us / 1e3), today = at.toDateString() === new Date().toDateString();
   return at.toLocaleString("en-GB", today ? { timeStyle: "medium" } : { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -43,7 +45,7 @@ function round(us, step) {
   return step >= 1e3 ? `${us / 1e3} ms` : step >= 1 ? `${us} µs` : "";
 }
 function axis(total) {
-  const marks = ticks(total).filter((one) => one.part < (innerWidth > 640 ? 88 : 70)); // the end has a text of its own
+  const marks = ticks(total).filter((one) => one.part < (innerWidth > 640 ? 82 : 68)); // the end has a text of its own
   return el("div", { class: "scale soft", "aria-hidden": "true" }, ...marks.map((one) => el("span", { style: `left:${one.part}%` }, one.text)), el("span", { class: "end" }, took(total)));
 }
 function gridStep(total) { const marks = ticks(total); return marks.length > 1 ? `${marks[1].part}%` : "100%"; }

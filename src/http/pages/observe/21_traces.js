@@ -18,7 +18,7 @@ views.traces = async () => {
     return { fits, oldest: page.traces.length === TRACES_AT_ONCE ? page.traces.at(-1).started_at : null };
   };
   const draw = (oldest) => {
-    say(`${shown.length} traces`);
+    say(count(shown.length, "trace"));
     fresh.hidden = true;
     older.hidden = !oldest;
     older.onclick = async () => { const next = await load(oldest); shown = [...shown, ...next.fits]; draw(next.oldest); };
@@ -35,7 +35,7 @@ views.traces = async () => {
     const known = new Set(shown.map((one) => one.trace_id));
     const more = (await load()).fits.filter((one) => !known.has(one.trace_id)).length;
     fresh.hidden = !more;
-    fresh.textContent = `Show ${more} new trace${more > 1 ? "s" : ""}`;
+    fresh.textContent = `Show ${count(more, "new trace")}`;
   });
 };
 

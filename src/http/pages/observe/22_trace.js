@@ -10,7 +10,7 @@ views.trace = async (id) => {
   const top = el("div"), fall = el("div"), steps = el("div");
   const draw = () => {
     const rows = detail.lines.map((line) => line.row);
-    say(`${rows.length} rows`);
+    say(count(rows.length, "row"));
     fill(top, ...about(id, rows), timeline(rows));
     fill(fall, waterfall(detail.lines.filter((line) => all.checked || !hidden(line.row))));
     fill(steps, sequence(rows.filter((row) => !hidden(row)), most));
@@ -58,7 +58,7 @@ function fallRow({ depth, row, gap }, begin, total) {
   const about = [row.path, row.kind === "message" ? `waited ${took(row.wait_us)} in the mailbox` : "", row.outcome !== "ok" ? row.outcome : "", row.detail, row.message].filter(Boolean).join("\n");
   const bar = instant ? el("div", { class: `mark${bad ? " failed" : ""}`, style: `left:${left(row.at)}`, title: named(row) })
     : el("div", { class: `bar ${row.kind}${bad ? " failed" : ""}`, style: `left:${left(row.at)};width:${part(row.handling_us)}`, title: `${named(row)}: ${took(row.handling_us)}` });
-  const wait = row.wait_us / total > 0.002 ? el("div", { class: "bar wait", style: `left:${left(row.at - row.wait_us)};width:${part(row.wait_us)}`, title: `waited ${took(row.wait_us)} in the mailbox` }) : null;
+  const wait = row.wait_us / total > 0.004 ? el("div", { class: "bar wait", style: `left:${left(row.at - row.wait_us)};width:${part(row.wait_us)}`, title: `waited ${took(row.wait_us)} in the mailbox` }) : null;
   return [
     el("details", { class: "label", "data-key": `${row.span_id}-label`, style: `padding-left:${Math.min(depth, 9) * 0.8}rem` },
       el("summary", { class: bad ? "bad" : "", title: row.path, "data-item": row.span_id }, (gap ? "… " : "") + named(row) + (bad && row.kind !== "crash" ? ` · ${row.outcome}` : "")),

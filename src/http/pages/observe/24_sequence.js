@@ -51,5 +51,5 @@ function arrow({ row, from, to, text }, places, y) {
   const line = a === b ? el("svg:rect", { x: a - 3.5, y: y - 3.5, width: 7, height: 7, rx: row.kind === "span" ? 0 : 3.5, class: `own ${row.kind}${bad}` })
     : el("svg:path", { class: "arrow" + bad, fill: "none", d: `M${a} ${y}H${b}m${tip} -4L${b} ${y}l${tip} 4` });
   const beside = a === b;
-  return [line, el("svg:text", { x: (beside ? a : Math.min(a, b)) + 9, y: beside ? y + 4 : y - 5, class: bad ? "bad" : "soft" }, text)];
+  return [line, el("svg:text", { x: (beside ? a : Math.min(a, b)) + 9, y: beside ? y + 4 : y - 6, class: bad ? "bad" : "soft" }, text)];
 }

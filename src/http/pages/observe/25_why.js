@@ -21,7 +21,7 @@ views.why = async (target) => {
   const root = why.steps.at(-1);
   answer.append(el("p", { class: "verdict" + (failed(root) ? " bad" : "") }, why.verdict));
   answer.append(el("h3", {}, "From the effect to the cause"), el("ol", { class: "steps because", "data-list": "" }, ...why.steps.map((row, index) => step(row, why.steps[index - 1], row === root))));
-  answer.append(...killer(root, why.origin));
+  answer.append(...killer(root, [...why.steps, ...why.origin]));
   const inside = why.origin.filter((row) => !why.steps.some((one) => one.span_id === row.span_id));
   if (inside.length) answer.append(el("h3", {}, "It happened in"), el("ol", { class: "steps", "data-list": "" }, ...inside.map((row) => step(row))));
   if (why.also.length) answer.append(el("h3", {}, "Failed beside it"), el("ol", { class: "steps", "data-list": "" }, ...why.also.map((row) => step(row))));
@@ -38,8 +38,8 @@ function step(row, before, root = false) {
     root && failed(row) ? el("b", { class: "tag" }, "root cause") : null);
 }
 
-function killer(root, origin) {
-  const message = root.kind === "crash" ? origin.find((row) => row.kind === "message") : null;
+function killer(root, rows) {
+  const message = root.kind === "crash" ? rows.find((row) => row.kind === "message" && row.span_id === root.parent_id) : null;
   if (message) return [el("h3", {}, "The message that killed it"), el("pre", {}, `${message.message_type} to ${message.path}, incarnation ${message.incarnation}\n${message.message || "(no fields)"}`)];
   return root.message ? [el("h3", {}, "What it was given"), el("pre", {}, root.message.slice(0, 600))] : [];
 }

@@ -10,7 +10,7 @@ views.events = async () => {
   main.replaceChildren(el("h2", {}, "Events"), form, found);
   const search = async () => {
     const { events } = await ask("observability/events", { kind: kind.value, task_id: task.value, limit: 300 });
-    say(`${events.length} events`);
+    say(count(events.length, "event"));
     fill(found, events.length ? table([["At", ""], ["", "optional"], ["Kind", ""], ["What", ""], ["Took", "number optional"], ["Task", "optional"]], events.map(happened))
       : empty("Nothing of this kind has happened within the time that is kept."));
   };

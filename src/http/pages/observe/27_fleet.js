@@ -14,7 +14,7 @@ views.fleet = async () => {
   const { signal } = leaving;
   const look = async () => {
     const seen = await fleetNow(wanted);
-    say(`${seen.total.toLocaleString("en")} Engines`);
+    say(count(seen.total, "Engine"));
     fill(tiles, ...fleetTiles(seen, wanted));
     fill(engines, enginesShown(seen, wanted));
     fill(audit, auditShown(seen, wanted));
