@@ -36,7 +36,7 @@ async def test_every_event_of_a_turn_that_failed_leads_to_what_failed_it(tmp_pat
     async with recorded(tmp_path, TWO_FAIL, CUT, {"steps": [{"text": "Well."}]}) as stage:
         sent = frames(await stage.turn("cut"))
         roots = [(await stage.why(one))["steps"][-1] for one, _, _ in sent]
-    assert len(sent) > 3
+    assert {"error", "thread_lifecycle"} <= {name for _, name, _ in sent}
     assert {(root["path"], root["outcome"]) for root in roots} == {("attempt scripted", "cut")}
 
 
