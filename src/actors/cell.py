@@ -97,7 +97,7 @@ class Envelope(Scope):
     def await_answer(self, caller: trio.lowlevel.Task, sender: Scope | None) -> None:
         """Note who waits for the answer."""
         self.error = self.value = None
-        self.keeps = keeps_answer(self.cell, sender)
+        self.keeps = self.cell.replayable or (sender is not None and remembers(sender))
         self.caller = caller
 
     def close(self, outcome: str) -> None:
@@ -127,10 +127,8 @@ class Envelope(Scope):
         )
 
 
-def keeps_answer(cell: "Cell", sender: Scope | None) -> bool:
-    """Whether the trace keeps what `cell` answers to `sender`: what a replay of either needs."""
-    if cell.replayable or sender is None:
-        return cell.replayable
+def remembers(sender: Scope) -> bool:
+    """Whether the trace keeps what the sender is answered: a replay of it needs that."""
     asking = sender.holder or sender
     return isinstance(asking, Envelope) and asking.cell.replayable
 

@@ -4,7 +4,7 @@ from math import inf
 
 import trio
 
-from .cell import CrashSignal, Envelope, Handler, crashed, keeps_answer
+from .cell import CrashSignal, Envelope, Handler, crashed, remembers
 from .deadlock import find_circle
 from .errors import ActorStopped, CallTimeout, DeadlockDetected
 from .message import Later, Reply
@@ -69,7 +69,7 @@ def _take_answer(envelope: Envelope, answer: object, sender: Scope | None) -> Re
     if type(answer) is Reply:
         trace = cell.runtime.trace
         if trace is not None:  # `close`, without the call
-            if keeps_answer(cell, sender):
+            if cell.replayable or (sender is not None and remembers(sender)):
                 envelope.answered = answer.value
             envelope.incarnation = cell.incarnation
             trace.handled(envelope, "ok")
