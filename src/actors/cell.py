@@ -71,8 +71,8 @@ class Envelope(Scope):
         self.caller: trio.lowlevel.Task | None = None
         self.work = self.answered = None
         self.sends = False
-        trace = cell.runtime.trace
-        self.sent_at = self.began_at = trace.clock() if trace is not None else 0.0
+        clock = cell.runtime.clock
+        self.sent_at = self.began_at = clock() if clock is not None else 0.0
 
     def answer(self, value: object) -> None:
         """Hand the answer to whoever waits, and close the span."""

@@ -12,10 +12,11 @@ from .trace import Trace
 class Runtime:
     """What all cells of one tree share."""
 
-    __slots__ = ("context", "fatal", "inline_calls", "on_fatal", "trace")
+    __slots__ = ("clock", "context", "fatal", "inline_calls", "on_fatal", "trace")
 
     def __init__(self, trace: Trace | None) -> None:
         self.trace = trace
+        self.clock = trace.clock if trace is not None else None
         self.inline_calls = 0
         self.context: Context = copy_context()
         """What actors inherit instead of the context of whoever starts them."""

@@ -174,7 +174,7 @@ class Trace:
 
     def __init__(
         self,
-        keep: int = 1024,
+        keep: int = 256,
         *,
         sinks: tuple[Sink, ...] = (),
         clock: Callable[[], float] = perf_counter,
@@ -191,7 +191,8 @@ class Trace:
     def handled(self, message: Handled, outcome: str) -> None:
         """Observe a message whose handling ends now."""
         # Every message pays for each line here; what can be done for many at once is in `hand_on`.
-        message.ended_at = self.clock()
+        clock = self.clock  # a name: `self.clock()` would look for a method first
+        message.ended_at = clock()
         message.outcome = outcome
         fresh = self._fresh
         fresh.append(message)

@@ -21,6 +21,7 @@ from .bridge import EngineBridge
 from .endpoint import HttpSettings
 from .keys import load_keys
 from .server import ServerTimes, Shutdown, bind, serve, watch_signals
+from .switching import let_threads_in
 
 _log = get_logger("september.engine")
 
@@ -48,7 +49,7 @@ async def _serve_engine(config: EngineConfig, on_ready: Callable[[str], None] | 
     shutdown = Shutdown()
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(watch_signals, shutdown))
-        trace = Trace()
+        trace = Trace(keep=0)  # the recorder keeps it
         async with running_engine(config, catalog, trace=trace) as engine:
             configure_logs(config.engine_log_level, redact=engine.scrubber.scrub)
             bridge = EngineBridge(engine)
@@ -65,6 +66,7 @@ async def _serve_engine(config: EngineConfig, on_ready: Callable[[str], None] | 
 
 def _ready(url: str, on_ready: Callable[[str], None] | None) -> None:
     gc.freeze()  # what boot made lives as long as the process: no collection need look at it
+    let_threads_in()
     _log.info("engine ready", url=url)
     if on_ready is not None:
         on_ready(url)

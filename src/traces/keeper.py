@@ -24,7 +24,8 @@ GATHERING_S: Final = 0.25
 BATCH: Final = 1_000
 """Observations in one batch: with GATHERING_S at most some 4,000 a second are recorded.
 
-Rendering takes about 20 µs each, so recording never takes more than a tenth of a core.
+A small message takes about 5 µs to render and 14 to write to a brain (docs/performance.md), so
+that recording takes 8 % of a core; a large one takes up to 40 µs to render.
 """
 
 ATTEMPTS: Final = 20

@@ -16,8 +16,8 @@ from .life import UNFINISHED
 from .render import Renderer
 from .row import FAULTS, Losses, TraceRow
 
-ROOM: Final = 8_192
-"""Observations that wait for the database, at most."""
+ROOM: Final = 16_384
+"""Observations that wait for the database, at most: what is written in four seconds."""
 
 _OWN_TRACE: Final = f"{1:032x}"
 _OWN_PARENT: Final = f"{1:016x}"

@@ -8,11 +8,14 @@ import trio
 import trio.testing
 
 from september.actors import Message, Trace, span_scope
+from september.actors.testing import running
 from september.brain.security.secrets import SecretScrubber
 from september.config import Secret
 from september.errors import SeptemberError
 from september.traces.recorder import SILENT, Recorder
 from september.traces.render import MESSAGE_LENGTH, Renderer
+
+from ..actors.slots import Admit, TaskSlots
 
 OWN = "correct-horse-battery-staple"
 SHAPED = "sk-ant-api03-" + "Ab3" * 30 + "AA"
@@ -88,6 +91,31 @@ async def test_a_reader_sleeps_until_there_is_something() -> None:
             await trio.testing.wait_all_tasks_blocked()
             with trace.span("work"):
                 pass
+
+
+async def test_the_first_message_wakes_a_reader_whatever_another_one_took() -> None:
+    trace = Trace()
+    asleep, other = Recorder(trace, Renderer()), Recorder(trace, Renderer())
+    async with running(TaskSlots(1), trace=trace) as ref, trio.open_nursery() as nursery:
+        asleep.take(100)
+        nursery.start_soon(asleep.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        other.take(100)
+        with trio.fail_after(5):
+            await ref.call(Admit("a"))
+            while nursery.child_tasks:
+                await trio.lowlevel.checkpoint()
+        assert [row.message_type for row in asleep.rows(asleep.take(100))] == ["Admit"]
+
+
+async def test_messages_under_overload_are_counted_one_by_one() -> None:
+    trace = Trace()
+    recorder = Recorder(trace, Renderer(), room=10)
+    async with running(TaskSlots(1), trace=trace) as ref:
+        recorder.take(100)
+        for _ in range(25):
+            await ref.call(Admit("a"))
+        assert (recorder.backlog, recorder.losses.overload) == (10, 15)
 
 
 @dataclass(frozen=True)

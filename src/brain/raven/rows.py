@@ -1,10 +1,9 @@
 """Trace rows in the brain: written in batches, bounded by age and by size."""
 
 from collections.abc import Iterable, Sequence
-from functools import cache
-from itertools import chain
 from typing import Final
 
+import msgspec
 from msgspec.structs import astuple, replace
 
 from ...traces.row import TraceRow, TraceSummary
@@ -13,13 +12,25 @@ from ..store.connection import Connection
 
 COLUMNS: Final = TraceRow.__struct_fields__
 
-_ROWS: Final = f"INSERT INTO trace_rows ({', '.join(COLUMNS)}, failed, size)"
 
-_SUMMARIES: Final = """
+def _each(columns: int) -> str:
+    """Reads an array of rows from JSON, so that a batch is one statement.
+
+    SQLite gives Python's lock away for each statement, and beside a busy loop a thread waits for
+    it: 1,000 rows stored one by one held the brain's writer for seconds (`bench/traces.py`).
+    """
+    values = ", ".join(f"value ->> {place}" for place in range(columns))
+    return f"SELECT {values} FROM jsonb_each(jsonb(?)) WHERE 1"  # WHERE: or ON would be a join's
+
+
+_INSERT: Final = (
+    f"INSERT INTO trace_rows ({', '.join(COLUMNS)}, failed, size) {_each(len(COLUMNS) + 2)}"
+)
+
+_SUMMARISE: Final = f"""
 INSERT INTO traces
     (trace_id, name, started_at, ended_at, rows, failures, slowest_us, task_id, turn_id)
-"""
-_ADDED_UP: Final = """
+{_each(9)}
 ON CONFLICT (trace_id) DO UPDATE SET
     name = CASE WHEN excluded.started_at < started_at OR name = '' THEN excluded.name
         ELSE name END,
@@ -30,13 +41,6 @@ ON CONFLICT (trace_id) DO UPDATE SET
     slowest_us = max(slowest_us, excluded.slowest_us),
     task_id = CASE WHEN task_id = '' THEN excluded.task_id ELSE task_id END,
     turn_id = CASE WHEN turn_id = '' THEN excluded.turn_id ELSE turn_id END
-"""
-
-_TOGETHER: Final = (64, 8, 1)
-"""Rows of one INSERT: as many as are left of these sizes, so that few statements are prepared.
-
-SQLite gives up Python's lock once for each statement, and a thread beside a busy event loop waits
-up to 5 ms to get it back: 1,000 rows, one by one, could hold the brain's writer for seconds.
 """
 
 PRUNED_AT_ONCE: Final = 500
@@ -53,34 +57,16 @@ def known(connection: Connection, row: TraceRow) -> bool:
 
 def keep(connection: Connection, rows: Sequence[TraceRow]) -> None:
     """Store a batch of rows and bring the summaries of their traces up to date."""
-    _insert(connection, _ROWS, len(COLUMNS) + 2, map(_values, rows))
-    _insert(connection, _SUMMARIES, 9, map(_summary, summaries(rows)), _ADDED_UP)
+    connection.execute(_INSERT, (_json(map(_values, rows)),))
+    connection.execute(_SUMMARISE, (_json(map(_summary, summaries(rows))),))
 
 
-def _insert(
-    connection: Connection,
-    into: str,
-    columns: int,
-    rows: Iterable[tuple[str | int, ...]],
-    then: str = "",
-) -> None:
-    flat = list(chain.from_iterable(rows))  # no tuple lives on for the collector to look at
-    done = 0
-    for size in _TOGETHER:
-        values = _placeholders(size, columns)
-        while len(flat) - done >= size * columns:
-            some = flat[done : done + size * columns]
-            connection.execute(f"{into} VALUES {values} {then}", some)
-            done += size * columns
+def _json(rows: Iterable[tuple[str | int, ...]]) -> str:
+    return msgspec.json.encode(list(rows)).decode()
 
 
 def _values(row: TraceRow) -> tuple[str | int, ...]:
     return (*astuple(row), row.failed, row.size)
-
-
-@cache
-def _placeholders(rows: int, columns: int) -> str:
-    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
 def _summary(one: TraceSummary) -> tuple[str | int, ...]:

@@ -22,6 +22,7 @@ from ...fleet.store.database import event_loop
 from ...fleet.tree import Fleet, running_fleet
 from ...logs import configure_logs, get_logger
 from ..server import ServerTimes, Shutdown, bind, serve, watch_signals
+from ..switching import let_threads_in
 from .app import orchestrator_app
 from .desk import Desk
 
@@ -52,7 +53,7 @@ async def _serve(
     config: FleetConfig, on_ready: Callable[[str], None] | None, stop_engines: bool
 ) -> None:
     listener = bind(config.orch_host, config.orch_port, service="ORCH")
-    shutdown, trace = Shutdown(), Trace()
+    shutdown, trace = Shutdown(), Trace(keep=0)  # the recorder keeps it
     make = partial(make_backend, config)
     async with (
         trio.open_nursery() as nursery,
@@ -68,6 +69,7 @@ async def _serve(
                     partial(serve, app, listener, shutdown, drain=_nothing, times=times)
                 )
                 gc.freeze()  # what boot made lives as long as the process
+                let_threads_in()
                 _log.info("orchestrator ready", url=url)
                 if on_ready is not None:
                     on_ready(url)

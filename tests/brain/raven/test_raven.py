@@ -77,6 +77,26 @@ async def test_rows_go_by_age_and_by_size_oldest_first(brain: AnyBrain) -> None:
     assert left == (61, 40) and kept == (40,)
 
 
+async def test_a_row_is_read_as_it_was_kept(brain: AnyBrain) -> None:
+    odd = 'a \0 nul, "quotes", \\u0041, {"json": 1}, é \U0001f600'
+    kept = TraceRow(
+        kind="span",
+        at=2**52,
+        trace_id="ab" * 16,
+        span_id="cd" * 8,
+        path=odd,
+        incarnation=3,
+        message=odd,
+        handling_us=2**40,
+        outcome="null",
+        detail=odd,
+        task_id=odd,
+    )
+    await brain.database.write(lambda db: rows.keep(db, [kept]))
+    found = await brain.database.read(lambda db: queries.trace(db, "ab" * 16))
+    assert list(found) == [kept]
+
+
 def test_a_repaired_turn_joins_its_own_trace() -> None:
     trace = Trace()
     with trace.span("repair turn", traceparent=joining("ab" * 16)):

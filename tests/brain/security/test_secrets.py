@@ -177,3 +177,12 @@ def test_a_key_right_after_letters_of_another_script_is_found() -> None:
 
 def test_known_values_too_short_to_be_secrets_are_left_alone() -> None:
     assert SecretScrubber(["test", ""]).scrub("a test") == "a test"
+
+
+def test_a_text_that_was_clean_is_redacted_once_its_secret_is_known() -> None:
+    scrubber = SecretScrubber()
+    assert scrubber.scrub("task-7 brass-lantern") == "task-7 brass-lantern"
+    scrubber.learn(["brass-lantern"])
+    assert scrubber.scrub("task-7 brass-lantern") == f"task-7 bras{REDACTED}"  # a mark is none
+    for number in range(1_500):
+        assert scrubber.scrub(f"task-{number}") == f"task-{number}"
