@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import pytest
 import trio
+from PIL import Image
 
 from tests.e2e.harness import KEY
 
@@ -30,6 +32,7 @@ in_browser = [
 
 WIDTHS: Final = (1280, 390)
 SCHEMES: Final = ("light", "dark")
+_COLORS: Final = 128
 SIGHT: Final = (Path(__file__).parent / "sight.js").read_text()
 
 Look: TypeAlias = Callable[[Any, int], None]
@@ -125,7 +128,9 @@ def shot(page: Any, name: str, width: int, *, whole: bool = True) -> None:
         if folder := os.environ.get("SCREENSHOTS"):
             Path(folder).mkdir(parents=True, exist_ok=True)
             dark = "-dark" if scheme == "dark" else ""
-            page.screenshot(path=f"{folder}/{name}-{width}{dark}.png", full_page=whole)
+            taken = Image.open(BytesIO(page.screenshot(full_page=whole))).convert("RGB")
+            small = taken.quantize(_COLORS)  # a third of the bytes, for the repository
+            small.save(f"{folder}/{name}-{width}{dark}.png", optimize=True)
     page.emulate_media(color_scheme="light")
 
 
