@@ -84,6 +84,8 @@ class _Stage:
             tree = LoneTree(root, self._life.path, trace, self)
             if tree.subject is None:
                 raise _refusal("NOT_FOUND", f"no actor is at {self._life.path}", self._life.path)
+            if not self._life.own("Started"):
+                raise _refusal("INVALID_REQUEST", _NO_START, self._life.path)
             self._rebuild = Rebuilder(tree.find)
             self._leniently = Rebuilder(tree.find, as_kept=True)
             self._tree = tree
@@ -330,6 +332,8 @@ class _Stage:
 
 
 _NOBODY: Final = TraceRow(kind="message", at=0, trace_id="", span_id="", path="")
+
+_NO_START: Final = "cannot be replayed: its start was not recorded; choose another life of it"
 
 _WHY_NOT: Final = (
     "cannot be replayed from its mailbox: it touches more than other actors (files, processes or"

@@ -36,6 +36,7 @@ from september.brain.coordinator.slots import (
     SlotMessage,
     TaskSlots,
 )
+from september.errors import SeptemberError
 from september.traces.life import Life
 from september.traces.recorder import Recorder
 from september.traces.render import Renderer
@@ -97,6 +98,13 @@ async def test_an_answer_that_comes_no_more_is_a_difference() -> None:
     told: Replay = await again(await slots_life(), slots_tree(lambda: TaskSlots(0, 3))[1])
     assert told.difference is not None
     assert told.difference.now == 'ok: Admission {"ahead":1}'
+
+
+async def test_a_life_whose_start_was_lost_is_refused() -> None:
+    life = await slots_life()
+    lost = Life(path=life.path, incarnation=1, taken=life.mailbox)
+    with pytest.raises(SeptemberError, match="its start was not recorded"):
+        await again(lost, slots_tree(lambda: TaskSlots(1, 2))[1])
 
 
 async def test_a_message_that_the_actor_takes_no_more_stops_the_replay_there() -> None:

@@ -29,6 +29,7 @@ from september.brain.herald.quota import QuotaWindow
 from september.brain.learning.centre import LearningCentre
 from september.brain.replay.actors import replay_actor
 from september.brain.retention.retention import GetSwept, Retention, Sweeper
+from september.brain.store.connection import Connection
 from september.errors import SeptemberError
 from september.http.routes.observability import Record
 from september.traces.life import Life
@@ -98,6 +99,9 @@ async def _some_turns(stage: Recorded) -> None:
     async def asked() -> bool:
         return bool((await stage.get("/hitl/pending"))["pending"])
 
+    async def queues() -> bool:
+        return "waits" in (await stage.engine.database.read(_tasks))
+
     assert not await answered()  # nobody has asked yet
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stage.turn, "write it", "task")
@@ -106,11 +110,15 @@ async def _some_turns(stage: Recorded) -> None:
         nursery.start_soon(stage.turn, "and again", "other")
         await until(asked)
         nursery.start_soon(stage.turn, "me, too", "waits")
-        await trio.sleep(0.1)
+        await until(queues)
         await stage.http.post("/execute/cancel", json={"task_id": "other"})
         await until(asked)
         await stage.http.post("/execute/cancel", json={"task_id": "waits"})
     await stage.turn("too much", "third")
+
+
+def _tasks(connection: Connection) -> list[str]:
+    return [str(task) for (task,) in connection.execute("SELECT task_id FROM turns")]
 
 
 async def _some_questions(stage: Recorded) -> None:

@@ -155,7 +155,6 @@ async def cancelled(stage: Recorded, within: str) -> RecordedTurn:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stage.turn, "go on then")
         await until(is_there)
-        await trio.sleep(0.3)
         await stage.http.post("/execute/cancel", json={"task_id": "task"})
     return await last_turn(stage)
 
