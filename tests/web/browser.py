@@ -32,7 +32,7 @@ in_browser = [
 
 WIDTHS: Final = (1280, 390)
 SCHEMES: Final = ("light", "dark")
-_COLORS: Final = 128
+_COLORS: Final = 256
 SIGHT: Final = (Path(__file__).parent / "sight.js").read_text()
 
 Look: TypeAlias = Callable[[Any, int], None]
