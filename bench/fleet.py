@@ -38,7 +38,7 @@ from september.fleet.rounds import GoRound
 from september.fleet.store.database import Database, Session, event_loop
 from september.fleet.store.embedded import Cluster, binaries
 from september.fleet.store.migrate import migrate
-from september.fleet.tree import Fleet, running_fleet
+from september.fleet.tree import Fleet, Pace, running_fleet
 from september.http.asgi import AsgiApp
 from september.http.orchestrator.app import orchestrator_app
 from september.http.orchestrator.desk import Desk
@@ -107,7 +107,9 @@ async def measure(url: str, engines: int) -> None:
     before, cpu, began = rss(), time.process_time(), time.perf_counter()
     backend = FakeBackend(world)
     client, trace = FakeClient(world), Trace()
-    async with running_fleet(config, lambda _: backend, client, trace=trace, spread=0) as fleet:
+    async with running_fleet(
+        config, lambda _: backend, client, trace=trace, pace=Pace(spread=0, grace=0)
+    ) as fleet:
         await fleet.reconcile.call(GoRound())
         say("boot to an actor for each Engine", time.perf_counter() - began, "s")
         say("  of which CPU", time.process_time() - cpu, "s")

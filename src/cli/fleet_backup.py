@@ -31,7 +31,7 @@ def backups(client: FleetClient, engine: str, json: bool) -> None:
     """List the copies of a user's brain; ENGINE is the user or the Engine's id."""
     path = f"/admin/engines/{client.find(engine).engine_id}/backups"
     found = client.get(Backups, "GET", path)
-    show_json(found) if json else show(backups_table(found.backups))
+    show_json(found) if json else show(backups_table(found))
 
 
 @click.command()

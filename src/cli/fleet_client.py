@@ -80,9 +80,11 @@ class Backup(Struct):
 
 
 class Backups(Struct):
-    """Copies, newest first."""
+    """Copies, newest first; how many of them stay, and for how many seconds. 0: no bound."""
 
     backups: list[Backup]
+    keep: int = 0
+    max_age_s: int = 0
 
 
 class Restored(Struct):

@@ -7,7 +7,7 @@ from typing import Final
 
 from rich.text import Text
 
-from .fleet_client import Backup, Entry, Row
+from .fleet_client import Backups, Entry, Row
 from .listing import Column, Listing
 from .terminal import printable
 
@@ -68,10 +68,14 @@ def audit_table(entries: Iterable[Entry], *, head: bool = True) -> Listing:
     return rows
 
 
-def backups_table(backups: Iterable[Backup]) -> Listing:
-    """Copies of a brain below each other."""
+def backups_table(there: Backups) -> Listing:
+    """Copies of a brain below each other, and below them how long they stay."""
     rows = Listing("name", Column("MiB", right=True), Column("file", fold=True))
-    for one in backups:
+    bounds = [f"the newest {there.keep} of each user"] if there.keep else []
+    if there.max_age_s:
+        bounds.append(f"for {there.max_age_s / 86_400:g} days")
+    rows.note = f"kept: {', '.join(bounds) or 'all'}; the newest always"
+    for one in there.backups:
         rows.add_row(one.name, f"{one.size / 2**20:.1f}", printable(one.path))
     if not rows.rows:
         rows.note = "no backup yet; september fleet backup USER makes one"

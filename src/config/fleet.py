@@ -109,6 +109,12 @@ class FleetConfig:
     orch_idle_sleep_threshold_s: int = setting(number(0), "0", "Idle time before sleep; 0: never")
     orch_reconcile_interval_s: float = setting(SECONDS, "60", "Time between two reconciliations")
 
+    # Backups
+    orch_backup_keep: int = setting(number(0), "7", "Newest backups kept of each user; 0: all")
+    orch_backup_max_age_s: int = setting(
+        number(0), "0", "Age at which a backup is deleted, the newest excepted; 0: never"
+    )
+
     # Traces
     otel_exporter_otlp_endpoint: str | None = optional(
         URL, "OpenTelemetry collector (OTLP over HTTP); other OTEL_* variables hold, too"

@@ -16,7 +16,7 @@ from ..config import FleetConfig
 from ..errors import SeptemberError
 from ..logs import get_logger
 from . import audit, refusals, registry
-from .instances import Engine, Product, Status
+from .instances import Engine, Operation, Product, Status
 from .keys import Vault
 from .managed import Awaken, Settle
 from .membership import Standing
@@ -30,8 +30,10 @@ T = TypeVar("T")
 
 _log = get_logger("september.fleet.discovery")
 
-_FLUSH_S: Final = 1.0
-"""How late a use may reach the row: far below any time after which an Engine sleeps."""
+_GOING_DOWN: Final = frozenset(
+    {Operation.SLEEP, Operation.STOP, Operation.UPGRADE, Operation.RESTORE}
+)
+"""While one of these is under way, a row that says `running` promises nothing."""
 
 _REASON: Final = {
     Status.PROVISIONING: "engine_provisioning",
@@ -94,6 +96,8 @@ class Discovery(Actor[DiscoveryMessage]):
 
     async def handle(self, msg: DiscoveryMessage) -> Reply | Later:
         match msg:
+            case Admit() if answer := self._search.answer_at_once(msg):
+                return msg.reply(answer)
             case Admit():
                 return msg.reply_after(partial(_or_refusal, partial(self._search.admit, msg)))
             case Provision():
@@ -152,6 +156,14 @@ class Search:
         self._roster = roster
         self._flights = SingleFlight()
         self._used: set[UUID] = set()
+        self._some_used = trio.Event()
+
+    def answer_at_once(self, wish: Admit) -> Admission | None:
+        """The answer where nothing is left to be asked or done: to most admits by far."""
+        limited = wish.product.policy.get("rate_limit_rpm") is not None
+        if limited or wish.seen is None or not self._is_settled(wish.seen.engine, wish):
+            return None
+        return self._answer(wish.seen.engine)
 
     async def admit(self, wish: Admit) -> Admission:
         """Answer an admit. Raises SeptemberError: RATE_LIMITED, QUOTA_EXCEEDED, or a failure."""
@@ -176,13 +188,14 @@ class Search:
     async def keep_noting(self) -> None:
         """Write down which Engines were handed out, many at a time."""
         while True:
-            await trio.sleep(_FLUSH_S)
-            if self._used:
-                used, self._used = self._used, set()
-                try:
-                    await self._database.write(partial(registry.note_used, engine_ids=list(used)))
-                except SeptemberError as error:
-                    _log.warning("uses not noted", why=error.message)
+            await self._some_used.wait()
+            await trio.sleep(registry.USE_NOTED_S)
+            used, self._used, self._some_used = self._used, set(), trio.Event()
+            try:
+                await self._note_used(*used)
+            except SeptemberError as error:
+                _log.warning("uses not noted yet", why=error.message)
+                self._hand_out(*used)
 
     def _is_settled(self, engine: Engine | None, wish: Admit) -> bool:
         """Whether nothing is to be done before the answer."""
@@ -192,7 +205,7 @@ class Search:
             return not wish.auto_wake
         if engine.status is Status.PROVISIONING:
             return not wish.auto_provision
-        return True
+        return engine.status is not Status.RUNNING or engine.operation not in _GOING_DOWN
 
     async def _seek(self, wish: Admit) -> Engine | None:
         """Look again, now that nobody else does, and do what is left to be done."""
@@ -201,9 +214,10 @@ class Search:
             engine = await self._enrol(wish)
         if engine is None or self._is_settled(engine, wish):
             return engine
-        if engine.status is Status.SLEEPING:
-            return _well(await self._roster.row(engine.id, Awaken(wish.product.slug)))
-        return _well(await self._roster.row(engine.id, Settle()))
+        if engine.operation is Operation.SLEEP:
+            await self._note_used(engine.id)  # it is not too late, perhaps
+        message = Awaken(wish.product.slug) if wish.auto_wake else Settle()
+        return _well(await self._roster.row(engine.id, message))
 
     async def _enrol(self, wish: Admit) -> Engine | None:
         try:
@@ -217,13 +231,20 @@ class Search:
         find = partial(registry.engine_of, product=product.id, user_id=user_id)
         return await self._database.read(find)
 
+    async def _note_used(self, *engine_ids: UUID) -> None:
+        await self._database.write(partial(registry.note_used, engine_ids=engine_ids))
+
     def _answer(self, engine: Engine | None) -> Admission:
         if engine is None:
             return Admission(None, "engine_not_found")
         if engine.status is not Status.RUNNING:
             return Admission(None, _REASON[engine.status])
-        self._used.add(engine.id)
+        self._hand_out(engine.id)
         return Admission(engine)
+
+    def _hand_out(self, *engine_ids: UUID) -> None:
+        self._used.update(engine_ids)
+        self._some_used.set()
 
     async def _check_rate(self, product: Product) -> None:
         limit = read_policy(product.policy).rate_limit_rpm

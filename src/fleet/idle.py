@@ -4,9 +4,9 @@ The Engine tells; nothing is guessed. What it told is looked at once more just b
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from . import registry
 from .audit import SYSTEM
@@ -14,6 +14,7 @@ from .managed import Awaken, GoToSleep
 from .prober import Seen
 from .resources import Resources
 from .roster import Roster
+from .store.database import Session
 
 WAKE_AHEAD_S: Final = 30.0
 """How long before its `next_wake_at` a sleeping Engine is woken."""
@@ -29,7 +30,7 @@ class Idle:
     async def observe(self, well: list[Seen]) -> None:
         """Put to sleep who is idle."""
         threshold = self.resources.config.orch_idle_sleep_threshold_s
-        now = datetime.now(UTC)
+        now = await self.resources.database.read(clock)
         for one in well:
             if may_sleep(one, threshold, now):
                 (await self.roster.of(one.engine.id)).cast(GoToSleep(one.engine))
@@ -40,6 +41,11 @@ class Idle:
             partial(registry.due_for_waking, within=WAKE_AHEAD_S)
         )
         await self.roster.tell_all((engine_id, Awaken(SYSTEM)) for engine_id in due)
+
+
+async def clock(session: Session) -> datetime:
+    """What time it is for the database."""
+    return cast("datetime", await session.value("SELECT now()"))
 
 
 def may_sleep(seen: Seen, threshold: int, now: datetime) -> bool:

@@ -43,8 +43,8 @@ _UP: Final = frozenset({Status.RUNNING})
 class Move:
     """From which states an operation may set out, and where it leads if it goes well.
 
-    `to` None means back to where it set out from. `fails` is where it leads if it does not;
-    None means that it is left as it was.
+    `to` None means back to where it set out from, but from `failed` to `running`. `fails` is where
+    it leads if it does not go well; None means that it is left as it was.
     """
 
     start: frozenset[Status]
@@ -112,6 +112,12 @@ class Engine:
     boot_duration_ms: int | None
     failure: str | None
     created_at: datetime
+
+    @property
+    def was_used_lately(self) -> bool:
+        """Whether it was handed out since what is under way has begun."""
+        began = self.operation_started_at
+        return began is not None and self.last_used_at >= began
 
     @property
     def should_run(self) -> bool:

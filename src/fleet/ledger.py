@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, cast
 from uuid import UUID
@@ -14,7 +13,7 @@ from . import audit, registry
 from .instances import MOVES, Engine, Operation, Status
 from .keys import Vault
 from .membership import Standing
-from .registry import Superseded
+from .registry import FromNow, Superseded
 from .store.database import Database, Session
 
 _log = get_logger("september.fleet.ledger")
@@ -96,6 +95,15 @@ class Ledger:
 
         return cast("Engine", await self._database.write(work))
 
+    async def drop(self, held: Engine) -> Engine:
+        """End an operation that has done nothing and leads nowhere."""
+
+        async def work(session: Session) -> Engine | None:
+            await registry.finish(session, held, {})
+            return await registry.engine(session, held.id)
+
+        return cast("Engine", await self._database.write(work))
+
     async def remove(self, held: Engine) -> None:
         """End a destroy: the row goes, and with it its port."""
         entry = _entry(held, "destroy", {})
@@ -159,13 +167,12 @@ class Ledger:
             case _:
                 return {}
 
-    def _restart_after(self, failed: Engine, *, at_once: bool = False) -> datetime | None:
+    def _restart_after(self, failed: Engine, *, at_once: bool = False) -> FromNow | None:
         """When to restart next; never after too many attempts."""
         attempts = failed.restart_attempts
         if attempts >= self._config.orch_restart_max_attempts:
             return None
-        wait = 0.0 if at_once and not attempts else restart_delay(self._config, attempts)
-        return datetime.now(UTC) + timedelta(seconds=wait)
+        return FromNow(0.0 if at_once else restart_delay(self._config, attempts))
 
 
 def restart_delay(config: FleetConfig, attempts: int) -> float:
@@ -180,7 +187,7 @@ def _entry(held: Engine, action: str, metadata: Mapping[str, object]) -> audit.E
     return replace(entry, started_at=held.operation_started_at)
 
 
-async def _note_last(session: Session, failed: Engine, restart: datetime | None) -> None:
+async def _note_last(session: Session, failed: Engine, restart: FromNow | None) -> None:
     if restart is None:
         metadata = {"attempts": failed.restart_attempts}
         await audit.record(session, audit.about(failed, "auto_restart_gave_up", metadata))

@@ -8,7 +8,6 @@ and carried on from its first step.
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
@@ -30,13 +29,13 @@ from .backends.backend import (
     Fenced,
     NoInstance,
     PortTaken,
-    Presence,
 )
-from .engine_client import EngineClient, KeyRefused, Unreachable
+from .boot import Boot, BootTimeout
+from .engine_client import Activity, EngineClient, KeyRefused, Unreachable
 from .instances import MOVES, Engine, Operation, Status
 from .keys import Vault
 from .ledger import Ledger
-from .registry import Superseded
+from .registry import USE_NOTED_S, FromNow, Superseded
 
 T = TypeVar("T")
 
@@ -54,11 +53,12 @@ EXCHANGED: Final[Mapping[Operation | None, str]] = {
 }
 """What the audit log calls the good end; any other text says why it went back."""
 
-_LOOKS_S: Final = (0.05, 0.5)
-_LOOK_SHARE: Final = 0.1
-"""How long until the next look at an Engine that starts: a tenth of its time, within bounds."""
+GRACE_S: Final = 2 * USE_NOTED_S
+"""Between the intent to put an Engine to sleep and the stop.
 
-_STILL_THERE_S: Final = 1.0
+Whoever was admitted before the intent was written has by then left a trace in the row.
+"""
+
 _PORT_TRIES: Final = 8
 _BUSY_POLL_S: Final = 0.2
 
@@ -67,10 +67,6 @@ _NO_ROW: Final = 2**62
 
 _Step: TypeAlias = Callable[[Engine], Awaitable[Engine | None]]
 _Raise: TypeAlias = Callable[[Engine], Awaitable[Endpoint]]
-
-
-class BootTimeout(Exception):
-    """The Engine did not become healthy in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +78,7 @@ class Lifecycle:
     backend: Backend
     client: EngineClient
     vault: Vault
+    grace: float = GRACE_S
 
     async def perform(
         self, engine_id: UUID, operation: Operation, by: str, **wanted: object
@@ -115,12 +112,8 @@ class Lifecycle:
 
     async def is_idle(self, engine: Engine) -> bool:
         """Whether the Engine says, now, that a stop would cut nothing short."""
-        try:
-            within = self.config.orch_health_check_timeout_s
-            health = await self.client.health(engine.url or "", within)
-        except Unreachable:
-            return False
-        return health.activity is not None and not health.activity.busy
+        activity = await self._activity(engine)
+        return activity is not None and not activity.busy
 
     async def remove_orphan(self, engine_id: UUID) -> None:
         """Remove an instance, with its storage, that no row knows."""
@@ -207,8 +200,10 @@ class Lifecycle:
                 return partial(self._bring_up, how=self._start)
             case Operation.RESTART:
                 return partial(self._bring_up, how=self._restart)
-            case Operation.STOP | Operation.SLEEP:
+            case Operation.STOP:
                 return self._stop
+            case Operation.SLEEP:
+                return self._put_to_sleep
             case Operation.ROTATE_KEY:
                 return self._rotate
             case Operation.UPGRADE | Operation.RESTORE:
@@ -255,6 +250,25 @@ class Lifecycle:
         assert held.operation is not None
         await self._ask("stop", self.backend.stop(held.id, held.generation, STOP_S))
         return await self.ledger.finish(held, {"status": MOVES[held.operation].to})
+
+    async def _put_to_sleep(self, held: Engine) -> Engine:
+        """Stop it, unless somebody came before all could see that it is to sleep."""
+        await trio.sleep(self.grace)
+        current = await self.ledger.row(held.id)
+        if current is None or current.generation != held.generation:
+            raise Superseded
+        activity = await self._activity(current)
+        if activity is not None and (activity.busy or current.was_used_lately):
+            return await self.ledger.drop(held)
+        return await self._stop(held)
+
+    async def _activity(self, engine: Engine) -> Activity | None:
+        """What goes on in an Engine; None if it does not say."""
+        try:
+            within = self.config.orch_health_check_timeout_s
+            return (await self.client.health(engine.url or "", within)).activity
+        except Unreachable:
+            return None
 
     async def _destroy(self, held: Engine) -> None:
         await self._ask("destroy", self.backend.destroy(held.id, held.generation))
@@ -340,30 +354,8 @@ class Lifecycle:
         return endpoint
 
     async def _boot(self, engine_id: UUID, url: str) -> int:
-        """Wait until the Engine is well; returns how long that took, in ms.
-
-        Raises BootTimeout, or BackendError when the instance has ended.
-        """
-        with work_span("boot", {"url": url}):
-            return await self._wait_until_well(engine_id, url)
-
-    async def _wait_until_well(self, engine_id: UUID, url: str) -> int:
-        began = looked = trio.current_time()
-        with trio.move_on_after(self.config.orch_boot_timeout_s):
-            while not await self._is_well(url):
-                if trio.current_time() - looked > _STILL_THERE_S:
-                    looked = trio.current_time()
-                    if await self.backend.status(engine_id) is not Presence.RUNNING:
-                        raise BackendError("the Engine ended while it started; see its logs")
-                await trio.sleep(_pause(trio.current_time() - began))
-            return round((trio.current_time() - began) * 1000)
-        raise BootTimeout
-
-    async def _is_well(self, url: str) -> bool:
-        try:
-            return (await self.client.health(url, self.config.orch_health_check_timeout_s)).ok
-        except Unreachable:
-            return False
+        """Wait until the Engine is well; ms. Raises BootTimeout, BackendError."""
+        return await Boot(self.config, self.backend, self.client).wait(engine_id, url)
 
     def _spec(self, held: Engine) -> EngineSpec:
         key_hash = {"ENGINE_KEY_HASH": Secret(held.engine_key_hash)}
@@ -376,20 +368,13 @@ class Lifecycle:
         )
 
 
-def _pause(waited: float) -> float:
-    """Seconds until the next look, after `waited` seconds."""
-    least, most = _LOOKS_S
-    return min(most, max(least, waited * _LOOK_SHARE))
-
-
 def _well() -> Mapping[str, object]:
     """The columns of an Engine that has just become healthy."""
-    now = datetime.now(UTC)
     return {
         "status": Status.RUNNING,
         "health_failures": 0,
         "next_restart_at": None,
         "failure": None,
-        "running_since": now,
-        "last_used_at": now,
+        "running_since": FromNow(),
+        "last_used_at": FromNow(),
     }

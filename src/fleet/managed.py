@@ -128,7 +128,8 @@ class ManagedEngine(Actor[ManagedMessage]):
         current = await self._lifecycle.settle(self._id)
         presence = await self._lifecycle.backend.status(self._id)
         if current.status is Status.RUNNING and presence is not Presence.RUNNING:
-            return await self._not_well(current, f"instance {presence.value}", at_once=True)
+            first = not current.restart_attempts  # of several, each waits its time
+            return await self._not_well(current, f"instance {presence.value}", at_once=first)
         if current.status in (Status.SLEEPING, Status.STOPPED) and presence is Presence.RUNNING:
             await self._lifecycle.silence(self._id)
         return current

@@ -18,7 +18,7 @@ from .store.database import Database, DatabaseUnavailable, Dedicated, Session
 _log = get_logger("september.fleet.membership")
 
 _LEADER_LOCK: Final = 0x5E97_1EAD
-_HEARTBEAT_S: Final = 2.0
+HEARTBEAT_S: Final = 2.0
 """How often the connection is asked, and how soon a leader that is gone is replaced."""
 
 _ANSWER_S: Final = 10.0
@@ -68,9 +68,12 @@ MembershipMessage: TypeAlias = Ping
 class Membership(Actor[MembershipMessage]):
     """Keeps the seat; takes a new one when the connection breaks."""
 
-    def __init__(self, database: Database, standing: Standing) -> None:
+    def __init__(
+        self, database: Database, standing: Standing, heartbeat: float = HEARTBEAT_S
+    ) -> None:
         self._database = database
         self._standing = standing
+        self._heartbeat = heartbeat
 
     async def started(self) -> None:
         self.beside(self._keep)
@@ -102,7 +105,7 @@ class Membership(Actor[MembershipMessage]):
             self._standing.sit(await connection.run(_take_number))
             while not lost.is_set():
                 self._standing.leads = await _ask_for_lead(connection)
-                with trio.move_on_after(_HEARTBEAT_S):
+                with trio.move_on_after(self._heartbeat):
                     await lost.wait()
 
 

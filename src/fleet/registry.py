@@ -20,6 +20,9 @@ from .store.database import Row, Session
 ALIVE_LOCK: Final = 0x5E97_A11
 """First half of the advisory lock that a living orchestrator holds; its number is the second."""
 
+USE_NOTED_S: Final = 1.0
+"""How late the use of an Engine may reach its row: far below any time after which it sleeps."""
+
 _PROVISION_LOCK: Final = 0x5E97_9080
 """Under this lock Engines are counted and ports are allocated."""
 
@@ -35,6 +38,7 @@ _CALLER: Final = (
     " LEFT JOIN engines e ON e.product_id = p.id AND e.user_id = $2"
     " LEFT JOIN port_allocations a ON a.engine_id = e.id WHERE p.api_key_hash = $1"
 )
+_LATER: Final = "now() + make_interval(secs => ${})"
 _COLUMNS: Final = frozenset(field.name for field in fields(Engine)) - {"product", "port"}
 
 _UNCLAIMED: Final = (
@@ -59,6 +63,16 @@ class PortsExhausted(SeptemberError):
             f"every port from {ports.start} to {ports.stop - 1} is taken; raise ORCH_PORT_MAX, or"
             " destroy Engines that nobody needs",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class FromNow:
+    """A time to be written: `seconds` from now by the database's clock.
+
+    It is the one clock that all orchestrators of a fleet have in common.
+    """
+
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +239,21 @@ async def claim(
 
 
 async def change(session: Session, held: Engine, columns: Mapping[str, object]) -> None:
-    """Change columns of a row that is still of the generation held. Raises Superseded."""
+    """Change columns of a row that is still of the generation held. Raises Superseded.
+
+    A value may be FromNow.
+    """
     if not columns.keys() <= _COLUMNS:
         raise ValueError(f"no columns of engines: {columns.keys() - _COLUMNS}")
-    sets = ", ".join(f"{name} = ${at}" for at, name in enumerate(columns, start=3))
+    sets = ", ".join(
+        f"{name} = {_LATER.format(at) if isinstance(value, FromNow) else f'${at}'}"
+        for at, (name, value) in enumerate(columns.items(), start=3)
+    )
     touched = await session.execute(
         f"UPDATE engines SET {sets} WHERE id = $1 AND generation = $2",
         held.id,
         held.generation,
-        *columns.values(),
+        *(one.seconds if isinstance(one, FromNow) else one for one in columns.values()),
     )
     if not touched:
         raise Superseded

@@ -45,12 +45,14 @@ class Rounds(Actor[RoundMessage]):
         interval: float,
         standing: Standing,
         also: Round | None = None,
+        chance: Random | None = None,
     ) -> None:
         self._name = name
         self._make_round = make_round
         self._interval = interval
         self._standing = standing
         self._also = also
+        self._chance = chance or Random()
         self._one_at_a_time = trio.Lock()
 
     async def started(self) -> None:
@@ -66,13 +68,12 @@ class Rounds(Actor[RoundMessage]):
                 assert_never(msg)
 
     async def _keep_going(self) -> None:
-        chance = Random()
         while True:
             if not self._standing.leads:
                 await trio.sleep(_WAIT_FOR_LEAD_S)
                 continue
             await self._go_round()
-            await trio.sleep(self._interval * (1 + _JITTER * (2 * chance.random() - 1)))
+            await trio.sleep(self._interval * (1 + _JITTER * (2 * self._chance.random() - 1)))
 
     async def _go_round(self) -> None:
         async with self._one_at_a_time:

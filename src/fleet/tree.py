@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from random import Random
 from typing import Final, TypeAlias, cast
 from uuid import UUID
 
@@ -33,9 +34,9 @@ from .healing import Healing
 from .idle import Idle
 from .keys import Vault
 from .ledger import Ledger
-from .lifecycle import Lifecycle
+from .lifecycle import GRACE_S, Lifecycle
 from .managed import ManagedEngine, ManagedMessage
-from .membership import Membership, MembershipMessage, Standing
+from .membership import HEARTBEAT_S, Membership, MembershipMessage, Standing
 from .policy import Policy, PolicyMessage
 from .prober import Prober
 from .reconcile import Reconcile
@@ -50,14 +51,31 @@ from .trace_store import FleetTraces
 
 _log = get_logger("september.fleet")
 
-HEALING_INTERVAL_S: Final = 1.0
-WAKING_INTERVAL_S: Final = 5.0
-PROBE_SPREAD: Final = 0.8
 _DATABASE_PATIENCE_S: Final = 30.0
 _DATABASE_RETRY_S: Final = 0.5
 
 MakeBackend: TypeAlias = Callable[[UUID], Backend]
 """Makes the backend of a fleet, given the fleet's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often is done what no setting speaks of, in seconds.
+
+    `grace` passes before an Engine that is to sleep is stopped (see `lifecycle`); `spread` is the
+    share of the time between two rounds of probes over which one is spread; `seed` makes the
+    chance repeatable by which rounds vary.
+    """
+
+    healing: float = 1.0
+    waking: float = 5.0
+    heartbeat: float = HEARTBEAT_S
+    grace: float = GRACE_S
+    spread: float = 0.8
+    seed: int | None = None
+
+
+USUAL: Final = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +94,12 @@ class Fleet:
 
 
 class FleetSpecs:
-    """The specs of one orchestrator's actors. Their order is the order of start.
+    """The specs of one orchestrator's actors. Their order is the order of start."""
 
-    `spread` is the share of the time between two rounds of probes over which one is spread.
-    """
-
-    def __init__(self, resources: Resources, spread: float, trace: Trace | None) -> None:
+    def __init__(self, resources: Resources, pace: Pace, trace: Trace | None) -> None:
         self._resources = resources
-        self._spread = spread
+        self._pace = pace
+        self._chance = Random(pace.seed)
         render = Renderer(scrubber(resources.config))
         self._recorder = Recorder(trace, render) if trace is not None else None
         collector = resources.config.otel_exporter_otlp_endpoint
@@ -91,11 +107,11 @@ class FleetSpecs:
         config = resources.config
         ledger = Ledger(config, resources.database, resources.vault, resources.standing)
         self._lifecycle = Lifecycle(
-            config, ledger, resources.backend, resources.client, resources.vault
+            config, ledger, resources.backend, resources.client, resources.vault, pace.grace
         )
         self.trace: ChildSpec[KeeperMessage] = ChildSpec("trace", self._trace)
         self.membership: ChildSpec[MembershipMessage] = ChildSpec(
-            "membership", lambda: Membership(resources.database, resources.standing)
+            "membership", lambda: Membership(resources.database, resources.standing, pace.heartbeat)
         )
         self.policy: ChildSpec[PolicyMessage] = ChildSpec("policy", Policy)
         self.engines: DynamicSpec[ManagedMessage] = DynamicSpec(
@@ -103,8 +119,8 @@ class FleetSpecs:
         )
         self.discovery: ChildSpec[DiscoveryMessage] = ChildSpec("discovery", self._discovery)
         self.prober = self._rounds("prober", self._prober, config.orch_health_check_interval_s)
-        self.idle = self._rounds("idle", self._idle, WAKING_INTERVAL_S)
-        self.healing = self._rounds("healing", self._healing, HEALING_INTERVAL_S)
+        self.idle = self._rounds("idle", self._idle, pace.waking)
+        self.healing = self._rounds("healing", self._healing, pace.healing)
         self.reconcile: ChildSpec[RoundMessage] = ChildSpec("reconcile", self._reconcile)
 
     def root(self) -> SupervisorSpec:
@@ -148,9 +164,10 @@ class FleetSpecs:
         return Discovery(Search(enrolment, ref_of(self.policy), self.roster()))
 
     def _prober(self) -> Round:
-        roster = self.roster()
-        spread = self._spread * self._resources.config.orch_health_check_interval_s
-        return Prober(self._resources, roster, Idle(self._resources, roster).observe, spread).round
+        resources, roster = self._resources, self.roster()
+        spread = self._pace.spread * resources.config.orch_health_check_interval_s
+        observe = Idle(resources, roster).observe
+        return Prober(resources, roster, observe, spread, self._chance).round
 
     def _idle(self) -> Round:
         return Idle(self._resources, self.roster()).round
@@ -167,13 +184,16 @@ class FleetSpecs:
             resources.config.orch_reconcile_interval_s,
             resources.standing,
             also=reconcile.keep_watching,
+            chance=self._chance,
         )
 
     def _rounds(
         self, name: str, make: Callable[[], Round], interval: float
     ) -> ChildSpec[RoundMessage]:
         standing = self._resources.standing
-        return ChildSpec(name, lambda: Rounds(name, make(), interval, standing))
+        return ChildSpec(
+            name, lambda: Rounds(name, make(), interval, standing, chance=self._chance)
+        )
 
 
 @asynccontextmanager
@@ -183,7 +203,7 @@ async def running_fleet(
     client: EngineClient,
     *,
     trace: Trace | None = None,
-    spread: float = PROBE_SPREAD,
+    pace: Pace = USUAL,
 ) -> AsyncGenerator[Fleet]:
     """Run an orchestrator while the body runs; the database's event loop must be open.
 
@@ -193,7 +213,7 @@ async def running_fleet(
         backend = make_backend(fleet_id)
         vault, standing = Vault(config.master_keys), Standing()
         resources = Resources(config, database, backend, client, vault, standing)
-        specs = FleetSpecs(resources, spread, trace)
+        specs = FleetSpecs(resources, pace, trace)
         async with backend.running(), running_tree(specs.root(), trace=trace) as tree:
             yield Fleet(
                 resources=resources,

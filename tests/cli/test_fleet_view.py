@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
-from september.cli.fleet_client import Backup, Entry, Row
+from september.cli.fleet_client import Backup, Backups, Entry, Row
 from september.cli.fleet_view import audit_table, backups_table, engines_table
 from september.cli.listing import Listing
 
@@ -35,7 +35,7 @@ def test_engines_are_listed_and_counted_and_steer_no_terminal() -> None:
 def test_nothing_says_what_to_do() -> None:
     assert "september fleet provision USER makes one" in text(engines_table([]))
     assert "no Engine is failed" in text(engines_table([], wanted="failed"))
-    assert "september fleet backup USER makes one" in text(backups_table([]))
+    assert "september fleet backup USER makes one" in text(backups_table(Backups([])))
     assert "no entry fits" in text(audit_table([]))
 
 
@@ -44,4 +44,6 @@ def test_an_entry_and_a_backup_have_a_line_each() -> None:
     (_, line) = text(audit_table([entry])).splitlines()
     assert line.split() == "7 2026-11-28 12:00:00 ada provision shop 1.2 s image=e:1".split()
     backup = Backup("2026-11-28T12-00-00Z", "/b/x.sqlite", 2**20, "")
-    assert "2026-11-28T12-00-00Z  1.0  /b/x.sqlite" in text(backups_table([backup]))
+    shown = text(backups_table(Backups([backup], 7, 172_800)))
+    assert "2026-11-28T12-00-00Z  1.0  /b/x.sqlite" in shown
+    assert "kept: the newest 7 of each user, for 2 days; the newest always" in shown

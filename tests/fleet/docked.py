@@ -25,7 +25,7 @@ from september.fleet.engine_client import Unreachable, open_client
 from september.fleet.instances import Engine, Operation, Product
 from september.fleet.managed import Perform
 from september.fleet.store.database import Session
-from september.fleet.tree import Fleet, running_fleet
+from september.fleet.tree import Fleet, Pace, running_fleet
 
 from .stage import eventually, found, settings
 
@@ -170,7 +170,7 @@ async def contained(
     make = partial(make_backend, config)
     async with (
         open_client() as client,
-        running_fleet(config, make, client, trace=Trace(), spread=0) as fleet,
+        running_fleet(config, make, client, trace=Trace(), pace=Pace(spread=0, grace=0)) as fleet,
     ):
         insert = partial(registry.insert_product, product=product, key_hash=uuid4().hex)
         await fleet.resources.database.write(insert)

@@ -21,7 +21,7 @@ from september.fleet.keys import new_platform_key, sha256_of
 from september.fleet.managed import Outcome, Perform
 from september.fleet.rounds import GoRound
 from september.fleet.store.database import Session
-from september.fleet.tree import Fleet, running_fleet
+from september.fleet.tree import Fleet, Pace, running_fleet
 
 MASTER = base64.urlsafe_b64encode(b"a master key for tests of 32 by.").decode()
 
@@ -149,7 +149,9 @@ async def staged(
     world = world or World()
     backend = FakeBackend(world)
     config, client, trace = settings(url, **changes), FakeClient(world), trace or Trace()
-    async with running_fleet(config, lambda _: backend, client, trace=trace, spread=0) as one:
+    async with running_fleet(
+        config, lambda _: backend, client, trace=trace, pace=Pace(spread=0, grace=0)
+    ) as one:
         stage = Stage(one, world, backend, product or a_product())
         if product is None:
             insert = partial(

@@ -19,7 +19,7 @@ from september.fleet.engine_client import open_client
 from september.fleet.instances import Status
 from september.fleet.rounds import GoRound
 from september.fleet.store.database import Session
-from september.fleet.tree import Fleet, running_fleet
+from september.fleet.tree import Fleet, Pace, running_fleet
 
 from .crash_child import Toys
 from .stage import settings
@@ -111,7 +111,9 @@ async def _recover(url: str, root: Path, operation: str, *, finished: bool) -> N
     async with open_client() as client:
         make, trace = Toys(root), Trace()
         patient = settings(url, orch_boot_timeout_s=20)  # a toy on a busy machine
-        async with running_fleet(patient, lambda _: make, client, trace=trace, spread=0) as fleet:
+        async with running_fleet(
+            patient, lambda _: make, client, trace=trace, pace=Pace(spread=0, grace=0)
+        ) as fleet:
             with trio.fail_after(40):
                 await fleet.reconcile.call(GoRound())
                 await fleet.healing.call(GoRound())  # what it found failed, it restarts

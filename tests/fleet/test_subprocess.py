@@ -176,3 +176,25 @@ async def test_what_cannot_be_done_has_a_name(root: Path) -> None:
         await trio.sleep(0.5)
         with pytest.raises(PortTaken):
             await backend.create(spec(uuid4(), port))
+
+
+async def test_a_fence_that_is_being_written_when_we_die_is_the_old_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between two system calls, an orchestrator leaves the last fence, never none."""
+    engine_id, replace = uuid4(), Path.replace
+
+    def killed(path: Path, to: Path) -> Path:
+        if to.suffix == ".fence":
+            raise InterruptedError("killed")
+        return replace(path, to)
+
+    async with toy(root).running():
+        await toy(root).stop(engine_id, 5)
+        monkeypatch.setattr(Path, "replace", killed)
+        with pytest.raises(InterruptedError):
+            await toy(root).stop(engine_id, 6)
+        monkeypatch.undo()
+        with pytest.raises(Fenced):
+            await toy(root).stop(engine_id, 4)
+        await toy(root).stop(engine_id, 6)

@@ -24,7 +24,7 @@ from september.fleet.membership import Standing
 from september.fleet.registry import ALIVE_LOCK
 from september.fleet.store.database import Database, Session
 from september.fleet.trace_store import FleetTraces, store_rows
-from september.fleet.tree import running_fleet
+from september.fleet.tree import Pace, running_fleet
 from september.traces.row import TraceFilter, TraceRow
 from september.traces.stump import CUT_SHORT
 
@@ -310,7 +310,9 @@ async def test_one_trace_id_joins_the_orchestrator_and_the_engine(
 
     config = settings(database_url, orch_boot_timeout_s=30, engine_env=env)
     async with open_client() as client:
-        async with running_fleet(config, make, client, trace=trace, spread=0) as fleet:
+        async with running_fleet(
+            config, make, client, trace=trace, pace=Pace(spread=0, grace=0)
+        ) as fleet:
             async with serving(fleet, trace) as api:
                 key = await api.register()
                 wish = {"auto_provision": True}

@@ -118,7 +118,8 @@ class SubprocessBackend(Backend):
             self._expected.add(engine_id)
             await self._end(folder, _KILL_WAIT_S)
             await _in_thread(partial(shutil.rmtree, folder, ignore_errors=True))
-            folder.with_name(f"{folder.name}.fence").unlink(missing_ok=True)
+            for suffix in (".fence", ".lock"):
+                folder.with_suffix(suffix).unlink(missing_ok=True)
 
     async def status(self, engine_id: UUID) -> Presence:
         """Look at its folder and its process."""
@@ -273,22 +274,29 @@ class SubprocessBackend(Backend):
         folder = self._folder(engine_id)
         if make:
             await _in_thread(partial(folder.mkdir, mode=0o700, exist_ok=True))
-        with (self._root / f"{engine_id.hex}.fence").open("a+") as fence:
-            while not _locked(fence):  # noqa: ASYNC110  another process holds the lock
+        with (self._root / f"{engine_id.hex}.lock").open("a") as lock:
+            while not _locked(lock):  # noqa: ASYNC110  another process holds the lock
                 await trio.sleep(_LOCK_POLL_S)
-            fence.seek(0)
-            newest = int(fence.read() or 0)
+            fence = self._root / f"{engine_id.hex}.fence"
+            newest = _read_fence(fence)
             if generation < newest:
                 raise Fenced(f"generation {generation}, the newest is {newest}")
-            fence.truncate(0)
-            fence.write(str(generation))
-            fence.flush()
+            if generation > newest:
+                _write(fence, str(generation).encode())
             yield folder
 
 
-def _locked(fence: TextIO) -> bool:
+def _read_fence(fence: Path) -> int:
+    """The newest generation for which something was done."""
     try:
-        fcntl.flock(fence, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return int(fence.read_text())
+    except FileNotFoundError:
+        return 0
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

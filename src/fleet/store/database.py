@@ -135,7 +135,7 @@ class Database:
     async def open(self) -> None:
         """Connect. Raises DatabaseUnavailable, or SeptemberError for a refused login."""
         if self._pool is None:
-            self._pool = await _hop(self._connect)
+            self._pool = await hop(self._connect)
 
     async def close(self) -> None:
         """Close every connection, politely for a few seconds and then not."""
@@ -143,7 +143,7 @@ class Database:
         if pool is None:
             return
         with trio.move_on_after(_CLOSE_S) as limit:
-            await _hop(pool.close)
+            await hop(pool.close)
         if limit.cancelled_caught:
             pool.terminate()
 
@@ -158,13 +158,13 @@ class Database:
     @asynccontextmanager
     async def dedicated(self, on_lost: Callable[[], None]) -> AsyncGenerator["Dedicated"]:
         """A connection of one's own while the body runs; `on_lost` hears that it broke."""
-        connection = await _hop(partial(asyncpg.connect, self._url, timeout=_CONNECT_S))
+        connection = await hop(partial(asyncpg.connect, self._url, timeout=_CONNECT_S))
         connection.add_termination_listener(lambda _: on_lost())
         try:
             yield Dedicated(connection)
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(_CLOSE_S):
-                await _hop(partial(connection.close, timeout=1))
+                await hop(partial(connection.close, timeout=1))
 
     async def _connect(self) -> "asyncpg.Pool[asyncpg.Record]":
         pool: asyncpg.Pool[asyncpg.Record] = asyncpg.create_pool(
@@ -199,7 +199,7 @@ class Dedicated:
 
     async def run(self, work: Work[T]) -> T:
         """Run `work`, outside a transaction unless it begins one."""
-        return await _hop(partial(work, self._session))
+        return await hop(partial(work, self._session))
 
 
 async def _as_it_is(_: object) -> None:
@@ -211,11 +211,11 @@ async def _as_it_is(_: object) -> None:
 
 async def _in_time(work: Callable[[], Awaitable[T]]) -> T:
     with trio.move_on_after(_WORK_S):
-        return await _hop(work)
+        return await hop(work)
     raise DatabaseUnavailable(TimeoutError(f"no answer within {_WORK_S:g} s"))
 
 
-async def _hop(work: Callable[[], Awaitable[T]]) -> T:
+async def hop(work: Callable[[], Awaitable[T]]) -> T:
     """Do the work in asyncpg's loop; what goes wrong comes out in our own words."""
     try:
         return await aio_as_trio(work)()

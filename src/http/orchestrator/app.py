@@ -88,16 +88,14 @@ class Routes:
 
     def _find(self, visit: Visit) -> tuple[AnyEndpoint, Mapping[str, str]]:
         method = "GET" if visit.method == "HEAD" else visit.method
-        fitting = [
-            (endpoint, match.groupdict())
-            for pattern, endpoint in self._table
-            if (match := pattern.fullmatch(visit.path))
-        ]
-        for endpoint, path in fitting:
-            if endpoint.method == method:
-                return endpoint, path
-        if fitting:
-            raise _not_allowed(visit, sorted({endpoint.method for endpoint, _ in fitting}))
+        allowed: set[str] = set()
+        for pattern, endpoint in self._table:
+            if match := pattern.fullmatch(visit.path):
+                if endpoint.method == method:
+                    return endpoint, match.groupdict()
+                allowed.add(endpoint.method)
+        if allowed:
+            raise _not_allowed(visit, sorted(allowed))
         raise SeptemberError(
             "NOT_FOUND",
             f"there is nothing at {visit.path}; GET /openapi.json lists what there is",

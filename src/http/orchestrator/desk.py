@@ -2,15 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Final, cast
 from uuid import UUID, uuid4
 
 import msgspec
+import trio
 
 from ...errors import SeptemberError
 from ...fleet import audit, metrics, refusals, registry
 from ...fleet.backends.backend import BackendError, BackendUnreachable
-from ...fleet.backups import Backups
+from ...fleet.backups import Backups, Retention, brains_in_use, removal
 from ...fleet.discovery import Admission, Admit, Provision, Seen
 from ...fleet.instances import Engine, Operation, Product, Status
 from ...fleet.keys import new_platform_key, same, sha256_of
@@ -35,7 +37,9 @@ class Desk:
         self._fleet = fleet
         self._resources = fleet.resources
         self._database = fleet.resources.database
-        self._backups = Backups(fleet.resources.config.orch_data_dir.absolute() / "backups")
+        config = fleet.resources.config
+        retention = Retention(config.orch_backup_keep, config.orch_backup_max_age_s)
+        self._backups = Backups(config.orch_data_dir.absolute() / "backups", retention)
         store = FleetTraces(self._database, fleet.resources.standing)
         self.traces = TraceBridge(fleet.tree, fleet.trace, store)
 
@@ -240,13 +244,25 @@ class Desk:
         about = {"backup": made.name, "bytes": made.size}
         entry = audit.about(engine, "backup", about, actor=audit.ADMIN)
         await self._database.write(partial(audit.record, entry=entry))
+        await self._prune_backups()
         return answers.backup_info(made)
+
+    async def _prune_backups(self) -> None:
+        """Delete backups beyond the bounds; each is in the audit log before it is gone."""
+        used = await self._database.read(brains_in_use)
+        outlived = partial(self._backups.outlived, datetime.now(UTC), {Path(one) for one in used})
+        for backup in await trio.to_thread.run_sync(outlived):
+            await self._database.write(partial(audit.record, entry=removal(backup)))
+            await trio.Path(backup.path).unlink(missing_ok=True)
 
     async def backups(self, engine_id: str) -> port.BackupList:
         """The copies that there are."""
         engine = await self._row(engine_id)
+        retention = self._backups.retention
         return port.BackupList(
-            backups=[answers.backup_info(one) for one in self._backups.of(engine)]
+            backups=[answers.backup_info(one) for one in self._backups.of(engine)],
+            keep=retention.keep,
+            max_age_s=retention.max_age_s,
         )
 
     async def restore(self, engine_id: str, name: str) -> port.Restored:

@@ -187,9 +187,14 @@ class BackupInfo(Struct, frozen=True, kw_only=True):
 
 
 class BackupList(Struct, frozen=True, kw_only=True):
-    """The backups of an Engine's user, newest first."""
+    """The backups of an Engine's user, newest first, and how many stay for how long; 0: no bound.
+
+    The newest one always stays.
+    """
 
     backups: list[BackupInfo]
+    keep: int
+    max_age_s: int
 
 
 class Restored(Struct, frozen=True, kw_only=True):
