@@ -59,7 +59,12 @@ class Repair(Message[None]):
     """See to it that what runs is what the row says."""
 
 
-ManagedMessage: TypeAlias = Perform | Settle | Awaken | GoToSleep | NotWell | Repair
+@dataclass(frozen=True, slots=True)
+class Leave(Message[None]):
+    """The row is gone; told by the actor to itself, behind all who wait to hear the same."""
+
+
+ManagedMessage: TypeAlias = Perform | Settle | Awaken | GoToSleep | NotWell | Repair | Leave
 
 
 class ManagedEngine(Actor[ManagedMessage]):
@@ -68,6 +73,7 @@ class ManagedEngine(Actor[ManagedMessage]):
     def __init__(self, engine_id: UUID, lifecycle: Lifecycle) -> None:
         self._id = engine_id
         self._lifecycle = lifecycle
+        self._leaves = False
 
     async def handle(self, msg: ManagedMessage) -> Reply:
         match msg:
@@ -87,6 +93,9 @@ class ManagedEngine(Actor[ManagedMessage]):
             case Repair():
                 await self._outcome(self._repair())
                 return msg.done()
+            case Leave():
+                self.stop()
+                return msg.done()
             case _:
                 assert_never(msg)
 
@@ -95,8 +104,9 @@ class ManagedEngine(Actor[ManagedMessage]):
         try:
             done = await work
         except SeptemberError as refusal:
-            if refusal.code == "ENGINE_NOT_FOUND":
-                self.stop()
+            if refusal.code == "ENGINE_NOT_FOUND" and not self._leaves:
+                self._leaves = True
+                self.ref.cast(Leave())
             return refusal
         except BackendError as error:
             return backend_unavailable(str(error))

@@ -49,7 +49,7 @@ class Roster:
         """What the actor of this Engine answers."""
         try:
             return await (await self.of(engine_id)).call(message)
-        except ActorStopped:  # its row went away before our turn came: the next one says so
+        except ActorStopped:  # its row is gone, and it left just then: the next one says so
             return await (await self.of(engine_id)).call(message)
 
     async def row(self, engine_id: UUID, message: Asks[ManagedMessage, Outcome]) -> Engine:

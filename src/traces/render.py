@@ -64,9 +64,11 @@ class Renderer:
         self._ways: dict[type[Any], Way] = {}
 
     def text(self, text: str, length: int | None = None) -> str:
-        """A text without secrets, cut to `length`."""
+        """A text without secrets and half characters (as in names of files), cut to `length`."""
         length = length or self._length
         clean = self._scrub(text[: max(_SCRUBBED_LENGTH, 2 * length)])
+        if not clean.isascii():
+            clean = clean.encode(errors="replace").decode()
         return clean if len(clean) <= length else f"{clean[:length]}… ({len(text)} characters)"
 
     def message(self, message: object) -> str:

@@ -56,6 +56,17 @@ def test_a_secret_at_the_cut_is_not_kept_in_part() -> None:
     assert "sk-ant" not in Renderer(SCRUBBER.scrub).text(text)
 
 
+def test_half_a_character_costs_itself_and_no_row() -> None:
+    trace = Trace()
+    recorder = Recorder(trace, Renderer())
+    half = "é\udc80"
+    with trace.span(half, Loaded(half, Secret(""), "", {half: half})) as span:
+        span.outcome, span.detail = "error", half
+    (row,) = recorder.rows(recorder.take(10))
+    assert (row.path, row.detail) == ("é?", "é?")
+    assert '"é?":"é?"' in row.message
+
+
 def test_a_huge_message_is_kept_in_outline() -> None:
     message = {f"k{n}": ["x" * 300] * 50 for n in range(100)}
     assert len(Renderer().message({"all": message})) <= MESSAGE_LENGTH
