@@ -119,7 +119,8 @@ def test_programs_get_json_and_any_id_finds_its_trace(
 
 
 def test_ctrl_c_is_how_one_leaves_tail(engine: RunningEngine, env: dict[str, str]) -> None:
-    command = [*SEPTEMBER, "trace", "tail", "--json"]
+    # A suite that runs in the background of a shell ignores Ctrl-C, and so would its children.
+    command = ["env", "--default-signal=INT", *SEPTEMBER, "trace", "tail", "--json"]
     with subprocess.Popen(
         command, env=clean_environment(**env), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as tail:

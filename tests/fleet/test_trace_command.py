@@ -71,7 +71,17 @@ async def test_the_audit_is_followed(database_url: str, tmp_path: Path) -> None:
     async with served(database_url) as api:
         key = await api.register()
         env = clean_environment(ORCH_URL=api.url, ORCH_ADMIN_KEY="admin-key")
-        command = [*SEPTEMBER, "fleet", "audit", "--follow", "--no-checks", "--json"]
+        # The signal counts also where the suite runs in the background of a shell.
+        command = [
+            "env",
+            "--default-signal=INT",
+            *SEPTEMBER,
+            "fleet",
+            "audit",
+            "--follow",
+            "--no-checks",
+            "--json",
+        ]
         actions = list[str]()
         async with trio.open_nursery() as nursery:
             tail = await nursery.start(
