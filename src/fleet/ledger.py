@@ -164,6 +164,8 @@ class Ledger:
                 return {"next_key_hash": key.hash, "next_key_enc": key.sealed}
             case Operation.RESTART:
                 return {"restart_attempts": current.restart_attempts + 1}
+            case Operation.UPGRADE | Operation.RESTORE:
+                return {"snapshot": None}  # one that failed left its own: the brain went on since
             case _:
                 return {}
 

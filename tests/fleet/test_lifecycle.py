@@ -169,6 +169,24 @@ async def test_an_upgrade_goes_through_or_back(database_url: str, tmp_path: Path
         await stage.agrees()
 
 
+async def test_what_goes_back_is_the_brain_of_just_now_not_that_of_an_exchange_that_failed(
+    database_url: str,
+) -> None:
+    async with staged(database_url) as stage:
+        engine = await stage.provision()
+        stage.world.storage[engine.id] = "before"
+        stage.world.bad_images |= {"e:2", engine.image}  # it neither goes on nor back
+        failed = await stage.perform(engine, Operation.UPGRADE, next_image="e:2")
+        assert isinstance(failed, SeptemberError) and await stage.status(engine) == "failed"
+        stage.world.bad_images.remove(engine.image)
+        stage.instance(engine).answers = True
+        found(await stage.perform(engine, Operation.START))
+        stage.world.storage[engine.id] = "written since"
+        back = found(await stage.perform(engine, Operation.UPGRADE, next_image="e:2"))
+        assert (back.image, back.status) == (engine.image, Status.RUNNING)
+        assert stage.world.storage[engine.id] == "written since"
+
+
 async def test_operations_on_one_engine_wait_for_each_other(database_url: str) -> None:
     async with staged(database_url) as stage:
         engine = await stage.provision()
