@@ -7,7 +7,7 @@ same words and finds its old request (contract, sections 8 and 19.1).
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, TypeAlias, assert_never, cast
 
 import msgspec
 import trio
@@ -18,7 +18,7 @@ from .channels.events import Event, HitlRequest, HitlResolved, JsonObject
 from .channels.log import LogMessage, append
 from .clock import iso, new_id, now_ms
 from .herald.conversation import MediaBlock
-from .media.rows import MediaItem, keep
+from .media.rows import MediaItem, as_column, keep, of_column
 from .security.secrets import SecretScrubber
 from .store.connection import Connection
 from .store.database import Database
@@ -311,8 +311,8 @@ def _row(columns: tuple[object, ...]) -> _Row:
     plain["input"] = msgspec.json.decode(str(plain["input"])) if plain["input"] else None
     plain["options"] = msgspec.json.decode(str(plain["options"] or "[]"))
     ended = {"status": status, "answer": answer, "feedback": feedback}
-    blocks = msgspec.json.decode(str(media or "[]"))
-    return msgspec.convert({"request": plain, **ended, "media": blocks}, _Row)
+    kept = {"media": of_column(cast("str | None", media))}
+    return msgspec.convert({"request": plain, **ended, **kept}, _Row)
 
 
 def pending(connection: Connection) -> tuple[Pending, ...]:
@@ -370,11 +370,11 @@ def _settle(
     connection: Connection, request: Pending, answer: Answer, items: tuple[MediaItem, ...]
 ) -> None:
     keep(connection, request.task_id, items)
-    media = msgspec.json.encode(answer.media).decode() if answer.media else None
     connection.execute(
         "UPDATE hitl_requests SET status = ?, answer = ?, feedback = ?, media = ?, resolved_at = ?"
         " WHERE request_id = ? AND status = 'pending'",
         (
-            _STATUS[answer.by], answer.text, answer.feedback, media, now_ms(), request.request_id,
+            _STATUS[answer.by], answer.text, answer.feedback, as_column(answer.media), now_ms(),
+            request.request_id,
         ),
     )  # fmt: skip

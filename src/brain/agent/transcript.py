@@ -21,6 +21,7 @@ from ..herald.conversation import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from ..media.rows import as_column, of_column
 from ..store.connection import Connection
 
 CallStatus: TypeAlias = Literal["requested", "started", "finished"]
@@ -154,7 +155,7 @@ def finish_call(connection: Connection, turn_id: str, call: StoredCall) -> None:
         " duration_ms = ?, media = ? WHERE turn_id = ? AND tool_call_id = ?",
         (
             call.output, call.error, call.truncated, call.duration_ms,
-            msgspec.json.encode(call.media).decode() if call.media else None,
+            as_column(call.media),
             turn_id, call.tool_call_id,
         ),
     )  # fmt: skip
@@ -177,7 +178,7 @@ def open_calls(connection: Connection, turn_id: str) -> tuple[StoredCall, ...]:
             error=error,
             truncated=bool(truncated),
             duration_ms=duration_ms,
-            media=msgspec.json.decode(media or "[]", type=tuple[MediaBlock, ...]),
+            media=of_column(media),
         )
         for (
             tool_call_id,

@@ -8,6 +8,7 @@ import msgspec
 
 from ...errors import SchemaViolation
 from ..clock import now_ms
+from ..herald.conversation import MediaBlock
 from ..store.connection import Connection
 
 
@@ -56,6 +57,16 @@ def keep(connection: Connection, task_id: str, items: Sequence[MediaItem]) -> No
         " VALUES (?, ?, ?, ?, '{}', ?)",
         [(one.media_id, task_id, one.media_type, one.data, now_ms()) for one in items],
     )
+
+
+def as_column(blocks: Sequence[MediaBlock]) -> str | None:
+    """Blocks as a column holds them: JSON, or NULL where there are none."""
+    return msgspec.json.encode(blocks).decode() if blocks else None
+
+
+def of_column(stored: str | None) -> tuple[MediaBlock, ...]:
+    """The blocks that a column holds."""
+    return msgspec.json.decode(stored or "[]", type=tuple[MediaBlock, ...])
 
 
 def find(connection: Connection, media_id: str) -> StoredMedia | None:

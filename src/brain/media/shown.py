@@ -56,7 +56,10 @@ def _keep(connection: Connection, task_id: str, items: Sequence[MediaItem]) -> b
 
 def _fit(data: bytes) -> Picture | None:
     """The picture as it is, or else without its extras; None for what cannot be shown."""
-    return _whole(data) or _whole(bare(data))
+    picture = _whole(data)
+    if picture is None and (stripped := bare(data)) is not data:
+        picture = _whole(stripped)
+    return picture
 
 
 def _whole(data: bytes) -> Picture | None:
